@@ -1,0 +1,258 @@
+package domain
+
+import (
+	"time"
+
+	"github.com/oklog/ulid/v2"
+)
+
+// OpenAttempt is an attempt without an outcome.
+type OpenAttempt struct {
+	ID        string
+	N         int
+	Node      string
+	StartedAt time.Time
+	Timeout   time.Duration
+	Record    ulid.ULID // of AttemptStarted
+	SignedAt  int64     // webhook-timestamp, unix seconds
+}
+
+// Delivery is folded from a delivery's stream. The zero value with Revision NoStream is a delivery that was routed and
+// never tried: NewDelivery.
+type Delivery struct {
+	Tenant        string
+	ID            string
+	Event         string
+	Endpoint      string
+	Policy        RetryPolicy
+	Status        DeliveryStatus
+	Revision      Revision
+	LastRecord    ulid.ULID
+	Attempts      int // started so far
+	Step          int // of the schedule that the next automatic retry takes
+	Interruptions int // in a row
+	DueAt         time.Time
+	Open          *OpenAttempt
+	next          Trigger // of the attempt to come
+	confirmed     bool    // a 2xx was received: whatever is sent again is marked
+	single        bool    // reopened for one attempt: no automatic retry follows
+}
+
+// NewDelivery is the state before the first record.
+func NewDelivery() *Delivery {
+	return &Delivery{Revision: NoStream, Status: StatusPending, next: TriggerInitial}
+}
+
+// Clone gives a copy that can be evolved without changing d.
+func (d *Delivery) Clone() *Delivery { c := *d; return &c }
+
+// Evolve folds one record of the delivery's stream.
+func (d *Delivery) Evolve(r *Record) {
+	d.Revision, d.LastRecord = r.Revision, r.ID
+	switch f := r.Fact.(type) {
+	case *DeliveryScheduled:
+		d.Tenant, d.ID = r.Tenant, r.Stream.ID()
+		d.Event, d.Endpoint, d.Policy, d.DueAt = f.Event, f.Endpoint, f.Policy, f.DueAt
+	case *AttemptStarted:
+		d.Attempts, d.Status = f.N, StatusInFlight
+		d.Open = &OpenAttempt{ID: f.Attempt, N: f.N, Node: f.Node, StartedAt: f.StartedAt,
+			Timeout: time.Duration(f.Timeout), Record: r.ID}
+	case *RequestSigned:
+		if d.Open != nil && d.Open.ID == f.Attempt {
+			open := *d.Open
+			open.SignedAt = f.WebhookTimestamp
+			d.Open = &open
+		}
+	case *ResponseReceived:
+		d.close(f.Attempt)
+	case *AttemptFailed:
+		d.close(f.Attempt)
+	case *AttemptInterrupted:
+		d.Open = nil
+		d.Interruptions++
+	case *RetryScheduled:
+		d.Status, d.DueAt, d.next = StatusRetrying, f.DueAt, TriggerAutomatic
+		if d.Interruptions == 0 {
+			d.Step++
+		}
+	case *RetryRequested:
+		d.retryRequested(r)
+	case *DeliverySucceeded:
+		d.Status, d.single, d.confirmed = StatusSucceeded, false, true
+	case *DeliveryExhausted:
+		d.Status, d.single = StatusExhausted, false
+	case *DeliveryCancelled:
+		d.Status, d.single = StatusCancelled, false
+	}
+}
+
+func (d *Delivery) close(attempt string) {
+	if d.Open != nil && d.Open.ID == attempt {
+		d.Open, d.Interruptions = nil, 0
+	}
+}
+
+// A retry that somebody asks for takes the place of the pending one, and so uses up its step; after a terminal it
+// reopens the delivery for one attempt.
+func (d *Delivery) retryRequested(r *Record) {
+	if d.Status.Terminal() {
+		d.single = true
+	}
+	d.Status, d.DueAt, d.next, d.Interruptions = StatusRetrying, r.RecordedAt, TriggerManual, 0
+}
+
+// Start is what an attempt is started with; it is all known before the first byte leaves.
+type Start struct {
+	Stamp
+	Due              Due         // names the delivery; used where it has no stream yet
+	Policy           RetryPolicy // likewise
+	Cause            ulid.ULID   // likewise: the record that made it due (EventRouted), zero where not at hand
+	Attempt          string      // a new id
+	EndpointRevision Revision
+	Method           string
+	Host             string
+	Headers          []Header // HeaderWebhookReplay is added to what was confirmed before
+	Timeout          time.Duration
+	Node             string
+	Signed           RequestSigned // Attempt is filled in
+}
+
+// Start decides on an attempt: the intent and the signature, with DeliveryScheduled before them at the first. It answers
+// nil where there is nothing to start: an attempt is open, the delivery has ended, or it is not due yet.
+func (d *Delivery) Start(s Start) []Record {
+	if d.Open != nil || d.Status.Terminal() || d.Status == StatusRetrying && d.DueAt.After(s.At) {
+		return nil
+	}
+	facts := make([]Fact, 0, 3)
+	cause := d.LastRecord
+	if d.Revision == NoStream {
+		cause = s.Cause
+		facts = append(facts, d.scheduled(s.Due, s.Policy))
+	}
+	headers := s.Headers
+	if d.confirmed {
+		headers = append(append(make([]Header, 0, len(headers)+1), headers...), Header{HeaderWebhookReplay, s.Due.Delivery})
+	}
+	signed := s.Signed
+	signed.Attempt = s.Attempt
+	facts = append(facts, &AttemptStarted{Attempt: s.Attempt, N: d.Attempts + 1, EndpointRevision: s.EndpointRevision,
+		Trigger: d.next, Forced: d.confirmed, Method: s.Method, Host: s.Host, Headers: headers,
+		Timeout: Duration(s.Timeout), StartedAt: s.At, Node: s.Node}, &signed)
+	return s.Records(DeliveryStream(s.Due.Tenant, s.Due.Delivery), s.Due.Tenant, s.Due.Event, cause, facts...)
+}
+
+func (d *Delivery) scheduled(due Due, policy RetryPolicy) *DeliveryScheduled {
+	return &DeliveryScheduled{Event: due.Event, Endpoint: due.Endpoint, Cause: CauseRouted, Policy: policy, DueAt: due.DueAt}
+}
+
+// Outcome is what an attempt came to: a response or a failure, exactly one of them.
+type Outcome struct {
+	Stamp
+	Attempt      string
+	Response     *ResponseReceived
+	Failure      *AttemptFailed
+	Jitter       float64 // -1 to 1, drawn by the caller
+	EndpointGone bool    // the endpoint was removed meanwhile: no retry follows
+}
+
+// Succeeded says whether the receiver took the event: a 2xx, whole.
+func (o *Outcome) Succeeded() bool {
+	return o.Response != nil && o.Response.Status >= 200 && o.Response.Status < 300
+}
+
+// Finish decides on an outcome, always together with what follows from it. The outcome of an attempt that is no longer
+// the open one is late: a 2xx still ends a delivery that is not ended, anything else is only recorded.
+func (d *Delivery) Finish(o Outcome) []Record {
+	late := d.Open == nil || d.Open.ID != o.Attempt
+	var outcome Fact
+	if o.Response != nil {
+		f := *o.Response
+		f.Attempt, f.Late = o.Attempt, late
+		outcome = &f
+	} else {
+		f := *o.Failure
+		f.Attempt, f.Late = o.Attempt, late
+		outcome = &f
+	}
+	cause := d.LastRecord
+	if !late {
+		cause = d.Open.Record
+	}
+	facts := []Fact{outcome}
+	switch {
+	case o.Succeeded() && !d.Status.Terminal():
+		facts = append(facts, &DeliverySucceeded{Attempt: o.Attempt, Attempts: d.Attempts})
+	case late:
+	case o.EndpointGone:
+		facts = append(facts, &DeliveryCancelled{Reason: "endpoint_removed"})
+	default:
+		facts = append(facts, d.retryOrExhaust(o))
+	}
+	return d.records(o.Stamp, cause, facts...)
+}
+
+func (d *Delivery) retryOrExhaust(o Outcome) Fact {
+	wait, ok := d.Policy.Backoff(d.Step, o.Jitter)
+	if !ok || d.single {
+		return &DeliveryExhausted{Attempts: d.Attempts, Last: o.Attempt, Reason: "schedule"}
+	}
+	r := &RetryScheduled{N: d.Attempts + 1, DueAt: o.At.Add(wait), Backoff: Duration(wait)}
+	if o.Response != nil {
+		if asked := min(time.Duration(o.Response.RetryAfter), MaxRetryAfter); asked > wait {
+			r.DueAt, r.Backoff, r.RetryAfterTaken = o.At.Add(asked), Duration(asked), true
+		}
+	}
+	return r
+}
+
+// Interrupt decides on an open attempt of which nobody will ever know more: it is closed as unknown, and tried again.
+// Interruptions use up no step of the schedule; ten in a row exhaust the delivery.
+func (d *Delivery) Interrupt(s Stamp, reason string) []Record {
+	if d.Open == nil {
+		return nil
+	}
+	facts := []Fact{&AttemptInterrupted{Attempt: d.Open.ID, Reason: reason}}
+	if n := d.Interruptions + 1; n >= MaxInterruptions {
+		facts = append(facts, &DeliveryExhausted{Attempts: d.Attempts, Last: d.Open.ID, Reason: "interruptions"})
+	} else {
+		wait := interruptedBackoff(n)
+		facts = append(facts, &RetryScheduled{N: d.Attempts + 1, DueAt: s.At.Add(wait), Backoff: Duration(wait)})
+	}
+	return d.records(s, d.Open.Record, facts...)
+}
+
+// RequestRetry decides on a retry that somebody asks for. An open attempt must end first; a delivery that succeeded is
+// repeated only by force, and that is marked on the wire.
+func (d *Delivery) RequestRetry(s Stamp, due Due, policy RetryPolicy, force bool) ([]Record, error) {
+	if d.Open != nil {
+		return nil, Refuse(KindConflict, "attempt_in_flight", "an attempt of this delivery is in flight",
+			"wait for its outcome, then ask again")
+	}
+	if d.Status == StatusSucceeded && !force {
+		return nil, Refuse(KindConflict, "already_succeeded", "the receiver has confirmed this delivery",
+			"repeat with force to send it again, marked as a replay")
+	}
+	var facts []Fact
+	if d.Revision == NoStream {
+		facts = append(facts, d.scheduled(due, policy))
+	}
+	facts = append(facts, &RetryRequested{Force: force && d.Status == StatusSucceeded})
+	return s.Records(DeliveryStream(due.Tenant, due.Delivery), due.Tenant, due.Event, d.LastRecord, facts...), nil
+}
+
+// Cancel decides on the end of a delivery that has no open attempt.
+func (d *Delivery) Cancel(s Stamp, due Due, policy RetryPolicy, reason string) []Record {
+	if d.Open != nil || d.Status.Terminal() {
+		return nil
+	}
+	var facts []Fact
+	if d.Revision == NoStream {
+		facts = append(facts, d.scheduled(due, policy))
+	}
+	facts = append(facts, &DeliveryCancelled{Reason: reason})
+	return s.Records(DeliveryStream(due.Tenant, due.Delivery), due.Tenant, due.Event, d.LastRecord, facts...)
+}
+
+func (d *Delivery) records(s Stamp, cause ulid.ULID, facts ...Fact) []Record {
+	return s.Records(DeliveryStream(d.Tenant, d.ID), d.Tenant, d.Event, cause, facts...)
+}
