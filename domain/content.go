@@ -1,6 +1,9 @@
 package domain
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"time"
+)
 
 // EventContent is what EventReceived seals. Body is the whole envelope, byte for byte as it is delivered.
 type EventContent struct {
@@ -29,3 +32,12 @@ const (
 
 // MaxEndpoints is the number of endpoints a tenant can have.
 const MaxEndpoints = 1000
+
+// EventBody is an event's opened content with what an attempt needs of its record.
+type EventBody struct {
+	Body     []byte // the envelope, as delivered
+	Subject  string
+	KeyID    string // the data key: what quotes the event is sealed under it too
+	Received *EventReceived
+	At       time.Time // recorded
+}

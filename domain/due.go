@@ -30,3 +30,9 @@ type Due struct {
 	// Revision of the delivery's stream as far as it was folded; NoStream: no attempt was ever begun.
 	Revision Revision
 }
+
+// EndpointKey names an endpoint across tenants.
+type EndpointKey struct {
+	Tenant   string
+	Endpoint string
+}
