@@ -1,0 +1,131 @@
+package projections
+
+import (
+	"time"
+
+	"hookledger/domain"
+)
+
+// Page is a part of a list. Rows are never nil. AsOf and AsOfPosition say up to which record of the ledger it was folded;
+// AsOf is that record's time, zero on an empty ledger.
+type Page[T any] struct {
+	Rows         []T
+	NextCursor   string // for the page behind this one; empty where there is none
+	HasMore      bool
+	AsOfPosition domain.Position
+	AsOf         time.Time
+}
+
+// List is what all lists have in common. A list is in order of creation.
+type List struct {
+	Tenant        string    // required
+	CreatedAfter  time.Time // exclusive; zero: from the beginning
+	CreatedBefore time.Time // exclusive; zero: to the end
+	Limit         int       // of rows; 0: 50, at most 250
+	Ascending     bool      // oldest first; else the newest first
+	Cursor        string    // Page.NextCursor of the page before, with the same filter
+}
+
+// EventFilter selects events.
+type EventFilter struct {
+	List
+	Type string // a type or a pattern such as "agent.*"; empty: all
+}
+
+// DeliveryFilter selects deliveries; empty fields select all.
+type DeliveryFilter struct {
+	List
+	EndpointID string
+	EventID    string
+	EventType  string // a type or a pattern
+	Status     domain.DeliveryStatus
+	Code       int // of the last response
+}
+
+// AttemptFilter selects attempts; empty fields select all.
+type AttemptFilter struct {
+	List
+	EndpointID string
+	EventID    string
+	DeliveryID string
+	Status     AttemptStatus
+	Code       int // of the response
+	ErrorCode  domain.ErrorCode
+}
+
+// EventRow is an event without its content.
+type EventRow struct {
+	Tenant        string
+	ID            string
+	Event         string // the type
+	SchemaVersion int    // 0: unknown type, not checked
+	Timestamp     time.Time
+	Source        string
+	Sequence      *uint64
+	Size          int // of the body, in bytes
+	Deliveries    int // that it was routed to
+	CreatedAt     time.Time
+	Position      domain.Position // of EventReceived
+}
+
+// DeliveryRow is a delivery as it stands.
+type DeliveryRow struct {
+	Tenant      string
+	ID          string
+	EventID     string
+	EventType   string
+	EndpointID  string
+	Status      domain.DeliveryStatus
+	Attempts    int       // started so far
+	DueAt       time.Time // of the next attempt; zero once it has ended
+	CreatedAt   time.Time
+	UpdatedAt   time.Time
+	CompletedAt time.Time // zero while it has not ended
+	LastCode    int       // status of the last response; 0 where the last attempt got none
+	LastError   domain.ErrorCode
+	Revision    domain.Revision // of its stream; NoStream: never tried
+}
+
+// AttemptStatus is how an attempt ended.
+type AttemptStatus string
+
+// The statuses of an attempt.
+const (
+	AttemptInFlight    AttemptStatus = "in_flight"
+	AttemptSucceeded   AttemptStatus = "succeeded"
+	AttemptFailed      AttemptStatus = "failed"
+	AttemptInterrupted AttemptStatus = "interrupted" // nobody knows whether it was sent
+)
+
+// AttemptRow is an attempt without what was sent and received; those stand in the delivery's stream.
+type AttemptRow struct {
+	Tenant     string
+	ID         string
+	DeliveryID string
+	EventID    string
+	EndpointID string
+	N          int // from 1
+	Trigger    domain.Trigger
+	Forced     bool
+	Status     AttemptStatus
+	Code       int              // of the response; 0: none came
+	ErrorCode  domain.ErrorCode // empty for one that succeeded or is in flight
+	StartedAt  time.Time
+	Duration   time.Duration // 0 while it is in flight, and where nobody knows
+	RemoteAddr string
+	Late       bool // its outcome came when it was no longer the open attempt
+}
+
+// ProjectionStatus is where a projection stands.
+type ProjectionStatus struct {
+	Name     string // "live": what is in memory; "history": the rows
+	Position domain.Position
+	Head     domain.Position // of the ledger
+	// Behind is how long ago the oldest record that is not folded yet was recorded; 0 when none is known.
+	Behind time.Duration
+	// Err stopped the projection for good; Record is the id of the record that it could not fold.
+	Err    error
+	Record string
+	// Rebuilt says why the rows were folded anew when the projection was opened, empty where they were not.
+	Rebuilt string
+}
