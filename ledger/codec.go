@@ -1,118 +1,132 @@
 package ledger
 
 import (
+	"errors"
 	"fmt"
-	"time"
 
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
-	v1 "github.com/go-json-experiment/json/v1"
-	"github.com/oklog/ulid/v2"
 
 	"hookledger/domain"
 )
 
-// Format is the version of the records' encoding that this binary writes.
+// Format is the version of the records' envelope that this binary writes, and the newest that it reads. A type of
+// record that is new or has a new version is no new format.
 const Format = 1
 
-type header struct {
-	ID        ulid.ULID       `json:"id"`
-	Type      string          `json:"type"`
-	Version   int             `json:"version"`
-	Tenant    string          `json:"tenant"`
-	Stream    domain.Stream   `json:"stream"`
-	Revision  domain.Revision `json:"revision"`
-	Time      time.Time       `json:"time"`
-	Causation ulid.ULID       `json:"causation,omitzero"`
-}
+var errUnfit = errors.New("a time is outside of the years 0 to 9999, or a number is not finite")
 
-type body struct {
-	Actor       domain.Actor   `json:"actor"`
-	Correlation string         `json:"correlation,omitzero"`
-	Data        jsontext.Value `json:"data"`
-}
+// A record's canonical encoding is JSON in two parts: the header {id, type, version, tenant, stream, revision, time,
+// causation} and the body {actor, correlation, data}. There is one encoding of a record and it never changes, in
+// whatever store it stands: hashes and digests are over it, and so the position is not part of it. Fields stand in this
+// order and without space; causation and correlation are left out where there are none; times are RFC 3339 in UTC with
+// nine digits of nanoseconds; strings and numbers are as in RFC 8785.
 
-const timeLayout = "2006-01-02T15:04:05.000000000Z"
-
-var canonical = json.JoinOptions(json.Deterministic(true), json.RejectUnknownMembers(true),
-	v1.OmitEmptyWithLegacySemantics(true), jsontext.AllowInvalidUTF8(true),
-	json.WithMarshalers(json.MarshalToFunc(func(e *jsontext.Encoder, t time.Time) error {
-		return e.WriteToken(jsontext.String(t.UTC().Format(timeLayout)))
-	})))
-
-// AppendHeader appends a record's canonical header; its Revision must be set.
+// AppendHeader appends the record's header. Its Revision must be set. AppendBody says what can't be encoded.
 func AppendHeader(b []byte, r *domain.Record) []byte {
-	h, err := json.Marshal(header{r.ID, r.Fact.RecordType(), r.Fact.RecordVersion(), r.Tenant, r.Stream, r.Revision,
-		r.RecordedAt, r.Causation}, canonical)
-	if err != nil {
-		panic(err) // no value of these types is without an encoding
+	w := writer{b: b}.ulid(`{"id":`, r.ID).str(`,"type":`, r.Fact.RecordType()).
+		int(`,"version":`, int64(r.Fact.RecordVersion())).str(`,"tenant":`, r.Tenant).
+		str(`,"stream":`, string(r.Stream)).int(`,"revision":`, int64(r.Revision)).time(`,"time":`, r.RecordedAt)
+	if !r.Causation.IsZero() {
+		w = w.ulid(`,"causation":`, r.Causation)
 	}
-	return append(b, h...)
+	return w.lit("}").b
 }
 
-// AppendBody appends a record's canonical body.
+// AppendBody appends the record's body. It fails, with b as it was, on a record that has no encoding: a time outside of
+// the years 0 to 9999 (in the header too), a number that is not finite, a fact that is not in the table of types. What
+// is not UTF-8 in a string is written as U+FFFD.
 func AppendBody(b []byte, r *domain.Record) ([]byte, error) {
-	var data []byte
-	var err error
-	if u, ok := r.Fact.(*domain.Unknown); ok {
-		data = u.Data
-	} else if data, err = json.Marshal(r.Fact, canonical); err != nil {
-		return b, fmt.Errorf("encode %s: %w", r.Fact.RecordType(), err)
+	w := writer{b: b}.str(`{"actor":{"kind":`, r.Actor.Kind).str(`,"id":`, r.Actor.ID).lit("}").
+		strNonzero(`,"correlation":`, r.Correlation).lit(`,"data":`)
+	data, err := appendData(w.b, r.Fact)
+	if err == nil && !fit(r.RecordedAt) {
+		err = errUnfit
 	}
-	out, err := json.Marshal(body{r.Actor, r.Correlation, data}, canonical)
 	if err != nil {
 		return b, fmt.Errorf("encode %s: %w", r.Fact.RecordType(), err)
 	}
-	return append(b, out...), nil
+	return append(data, '}'), nil
 }
 
-var facts = map[string]func() domain.Fact{}
-
-func init() {
-	for _, f := range []func() domain.Fact{
-		func() domain.Fact { return new(domain.LedgerCreated) }, func() domain.Fact { return new(domain.TenantRegistered) },
-		func() domain.Fact { return new(domain.TenantReconfigured) },
-		func() domain.Fact { return new(domain.EventTypeRegistered) },
-		func() domain.Fact { return new(domain.EndpointRegistered) },
-		func() domain.Fact { return new(domain.EndpointReconfigured) },
-		func() domain.Fact { return new(domain.EndpointDisabled) },
-		func() domain.Fact { return new(domain.EndpointEnabled) },
-		func() domain.Fact { return new(domain.EndpointRemoved) }, func() domain.Fact { return new(domain.KeyIssued) },
-		func() domain.Fact { return new(domain.KeyRevoked) }, func() domain.Fact { return new(domain.EventReceived) },
-		func() domain.Fact { return new(domain.EventRouted) }, func() domain.Fact { return new(domain.DeliveryScheduled) },
-		func() domain.Fact { return new(domain.AttemptStarted) }, func() domain.Fact { return new(domain.RequestSigned) },
-		func() domain.Fact { return new(domain.ResponseReceived) }, func() domain.Fact { return new(domain.AttemptFailed) },
-		func() domain.Fact { return new(domain.AttemptInterrupted) },
-		func() domain.Fact { return new(domain.RetryScheduled) },
-		func() domain.Fact { return new(domain.DeliverySucceeded) },
-		func() domain.Fact { return new(domain.DeliveryExhausted) },
-		func() domain.Fact { return new(domain.DeliveryCancelled) }, func() domain.Fact { return new(domain.RetryRequested) },
-	} {
-		facts[f().RecordType()] = f
+func appendData(b []byte, f domain.Fact) ([]byte, error) {
+	if u, ok := f.(*domain.Unknown); ok {
+		if !jsontext.Value(u.Data).IsValid() {
+			return b, errors.New("its data is no JSON")
+		}
+		return append(b, u.Data...), nil
 	}
+	row := types[f.RecordType()][f.RecordVersion()]
+	if row == nil || row.encode == nil {
+		return b, errors.New("it is not in the table of types")
+	}
+	return row.encode(b, f)
 }
 
-// Decode reads a record back; a type or version that this binary does not know gives *domain.Unknown. Position is the
-// store's to set. The record keeps no reference to header and body.
-func Decode(hdr, bdy []byte) (*domain.Record, error) {
-	var h header
-	var b body
-	if err := json.Unmarshal(hdr, &h, canonical); err != nil {
-		return nil, fmt.Errorf("decode a record's header: %w", err)
+// Decode reads a record back. A type that this binary does not know, or a newer version of one, gives *domain.Unknown,
+// which is encoded to the same bytes again; an older version gives the fact of today. Anything that is not a canonical
+// encoding is an error: the record is damaged. Position is the store's to set. The record keeps no reference to header
+// and body.
+func Decode(header, body []byte) (*domain.Record, error) {
+	r := &domain.Record{}
+	p := parser{b: header}
+	r.ID = p.ulid(`{"id":`)
+	name := typeName(&p)
+	version := int(p.int(`,"version":`))
+	r.Tenant = p.word(`,"tenant":`)
+	r.Stream = domain.Stream(p.str(`,"stream":`))
+	r.Revision = domain.Revision(p.int(`,"revision":`))
+	r.RecordedAt = p.time(`,"time":`)
+	if p.at(`,"causation":`) {
+		if r.Causation = p.ulid(`,"causation":`); r.Causation.IsZero() {
+			p.fail("omission")
+		}
 	}
-	if err := json.Unmarshal(bdy, &b, canonical); err != nil {
-		return nil, fmt.Errorf("decode %s: %w", h.Type, err)
+	p.lit("}")
+	p.end()
+	if p.err != nil {
+		return nil, fmt.Errorf("decode a record's header: %w", p.err)
 	}
-	r := &domain.Record{ID: h.ID, Stream: h.Stream, Revision: h.Revision, RecordedAt: h.Time, Tenant: h.Tenant,
-		Actor: b.Actor, Correlation: b.Correlation, Causation: h.Causation}
-	fresh, ok := facts[h.Type]
-	if !ok || fresh().RecordVersion() < h.Version {
-		r.Fact = &domain.Unknown{Type: h.Type, Version: h.Version, Data: b.Data}
-		return r, nil
-	}
-	r.Fact = fresh()
-	if err := json.Unmarshal(b.Data, r.Fact, canonical); err != nil {
-		return nil, fmt.Errorf("decode %s: %w", h.Type, err)
+	if err := decodeBody(r, name, version, body); err != nil {
+		return nil, fmt.Errorf("decode %s version %d, record %s: %w", name, version, r.ID, err)
 	}
 	return r, nil
+}
+
+// typeName is the table's own string of a known type.
+func typeName(p *parser) string {
+	text, plain := p.text(`,"type":`)
+	if row := types[string(text)][1]; row != nil {
+		return row.name
+	}
+	return p.unquote(text, plain)
+}
+
+func decodeBody(r *domain.Record, name string, version int, body []byte) error {
+	p := parser{b: body}
+	r.Actor.Kind = p.word(`{"actor":{"kind":`)
+	r.Actor.ID = p.word(`,"id":`)
+	p.lit("}")
+	r.Correlation = p.strNonzero(`,"correlation":`)
+	p.lit(`,"data":`)
+	if p.err == nil && body[len(body)-1] != '}' {
+		p.fail("end")
+	}
+	if p.err != nil {
+		return p.err
+	}
+	data := body[p.i : len(body)-1]
+	known := types[name]
+	if row := known[version]; row != nil {
+		var err error
+		r.Fact, err = row.decode(data)
+		return err
+	}
+	if version < 1 || version <= len(known) {
+		return errors.New("there is no such version")
+	}
+	if !jsontext.Value(data).IsValid() {
+		return errors.New("its data is no JSON")
+	}
+	r.Fact = &domain.Unknown{Type: name, Version: version, Data: append([]byte(nil), data...)}
+	return nil
 }

@@ -1,0 +1,132 @@
+package pebblestore
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/oklog/ulid/v2"
+
+	"hookledger/domain"
+	"hookledger/ledger"
+)
+
+type verdict int
+
+const (
+	appended verdict = iota // last is the append's last record
+	lost                    // the stream is not at the expected revision; last is its head
+	unlooked                // the committer does not know the stream's head: look it up
+)
+
+// request is an append on its way. The appender fills it, the committer and the syncer answer it once, through done.
+type request struct {
+	stream   domain.Stream
+	expected domain.Revision
+	looked   lookup
+	records  []domain.Record // a copy, for the tail, with revisions; the committer sets the positions
+	value    []byte
+	size     int
+
+	verdict verdict
+	last    head
+	done    chan struct{} // cap 1
+}
+
+var requests = sync.Pool{New: func() any { return &request{done: make(chan struct{}, 1)} }}
+
+// maxKept is the largest buffer that a request keeps for the next one, in bytes.
+const maxKept = 64 << 10
+
+// release gives the request back. Only who has taken its answer, or has not submitted it, may do so.
+func (r *request) release() {
+	buf := r.value[:0]
+	if cap(buf) > maxKept {
+		buf = nil
+	}
+	*r = request{value: buf, done: r.done}
+	requests.Put(r)
+}
+
+func (r *request) answer(v verdict, last head) {
+	r.verdict, r.last = v, last
+	r.done <- struct{}{}
+}
+
+// encode copies the records, so that the caller's stay as they are, and encodes them at the revisions that they will
+// have.
+func (r *request) encode(records []domain.Record) error {
+	r.records = make([]domain.Record, len(records))
+	copy(r.records, records)
+	for i := range r.records {
+		rec := &r.records[i]
+		rec.Revision = r.expected + 1 + domain.Revision(i)
+		rec.Position = 0
+		rec.RecordedAt = rec.RecordedAt.Round(0).UTC() // as it is decoded
+	}
+	var err error
+	if r.value, r.size, err = appendValue(r.value[:0], r.records); err != nil {
+		return fmt.Errorf("%w: %w", ledger.ErrInvalid, err)
+	}
+	if r.size > domain.MaxAppend {
+		return fmt.Errorf("%w: %d bytes, at most %d are allowed", ledger.ErrTooLarge, r.size, domain.MaxAppend)
+	}
+	return nil
+}
+
+// validate refuses what can't stand together on the stream.
+func validate(stream domain.Stream, expected domain.Revision, records []domain.Record) error {
+	refuse := func(format string, args ...any) error {
+		return fmt.Errorf("append to %q: %w: %s", stream, ledger.ErrInvalid, fmt.Sprintf(format, args...))
+	}
+	if !stream.Valid() || len(stream) > maxStream {
+		return refuse("the stream's name must be <category>-<tenant>.<id> and at most %d bytes", maxStream)
+	}
+	for i := range len(stream) {
+		if stream[i] < ' ' {
+			return refuse("the stream's name has a control character")
+		}
+	}
+	if expected < domain.NoStream {
+		return refuse("revision %d can't be expected", expected)
+	}
+	if len(records) == 0 {
+		return refuse("there are no records")
+	}
+	for i := range records {
+		switch rec := &records[i]; {
+		case rec.ID == ulid.ULID{}:
+			return refuse("record %d has no id", i)
+		case rec.Stream != stream:
+			return refuse("record %d is of stream %q", i, rec.Stream)
+		case rec.Fact == nil:
+			return refuse("record %d has no fact", i)
+		}
+	}
+	if id, twice := repeated(records); twice {
+		return refuse("record id %s is repeated", id)
+	}
+	return nil
+}
+
+// repeated finds an id that two of the records have.
+func repeated(records []domain.Record) (ulid.ULID, bool) {
+	const few = 8
+	if len(records) <= few {
+		for i := range records {
+			for j := range i {
+				if records[i].ID == records[j].ID {
+					return records[i].ID, true
+				}
+			}
+		}
+		return ulid.ULID{}, false
+	}
+	seen := make(map[ulid.ULID]struct{}, len(records))
+	for i := range records {
+		if _, ok := seen[records[i].ID]; ok {
+			return records[i].ID, true
+		}
+		seen[records[i].ID] = struct{}{}
+	}
+	return ulid.ULID{}, false
+}
