@@ -29,6 +29,15 @@ race: ## run the tests of the rooms with concurrency under the race detector
 vet: ## run go vet
 	$(GO) vet ./...
 
+kill: ## kill the server with SIGKILL at random moments, ROUNDS times
+	HOOKLEDGER_KILL_ROUNDS=$(ROUNDS) $(GO) test -count=1 -timeout=30m -run TestSIGKILL ./cmd/hookledger
+
+mutants: ## plant each bug of testdata/mutants; the suite must catch it
+	HOOKLEDGER_MUTANTS=1 $(GO) test -count=1 -timeout=30m -run TestMutantsAreCaught -v .
+
+golden: ## write the golden files' records into docs/records.md
+	$(GO) test . -run TestRecordsPage -update
+
 lint: $(LINTER) ## run golangci-lint (installed into a cache outside the tree the first time)
 	$(LINTER) run ./...
 
