@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"bytes"
 	"encoding/base64"
 	"fmt"
 	"math"
@@ -51,38 +52,55 @@ func (p *parser) end() {
 	}
 }
 
+// special are the bytes at which text must look twice: the end, escapes, what is not ASCII, and what must be escaped.
+var special = func() (t [256]bool) {
+	for c := range t {
+		t[c] = c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf
+	}
+	return t
+}()
+
 // text gives what stands between the quotes; plain says that it stands for itself.
 func (p *parser) text(key string) (text []byte, plain bool) {
 	p.lit(key)
 	p.lit(`"`)
+	b, i := p.b, p.i
 	plain = true
-	for i := p.i; i < len(p.b); i++ {
-		switch c := p.b[i]; {
-		case c == '"':
-			text = p.b[p.i:i]
-			p.i = i + 1
-			return text, plain
-		case c == '\\':
+	for {
+		for i < len(b) && !special[b[i]] {
 			i++
-			plain = false
-		case c >= utf8.RuneSelf:
-			plain = false
-		case c < ' ':
+		}
+		if i >= len(b) || b[i] < ' ' {
 			p.fail("string")
 			return nil, true
 		}
+		if b[i] == '"' {
+			text = b[p.i:i]
+			p.i = i + 1
+			return text, plain
+		}
+		plain = false
+		if b[i] == '\\' {
+			i++
+		}
+		i++
 	}
-	p.fail("string")
-	return nil, true
 }
 
-// ascii is text of values that need no escape: numbers of times, ids and the like.
-func (p *parser) ascii(key string) []byte {
-	text, plain := p.text(key)
-	if !plain {
-		p.fail("ASCII")
+// raw gives the n bytes between quotes, whatever they are; n < 0 is all up to the next quote. For values whose form is
+// checked as a whole.
+func (p *parser) raw(key string, n int) []byte {
+	p.lit(key)
+	p.lit(`"`)
+	if n < 0 {
+		n = bytes.IndexByte(p.b[p.i:], '"')
+	}
+	if n < 0 || len(p.b)-p.i <= n || p.b[p.i+n] != '"' {
+		p.fail("string")
 		return nil
 	}
+	text := p.b[p.i : p.i+n]
+	p.i += n + 1
 	return text
 }
 
@@ -227,9 +245,9 @@ func (p *parser) float(key string) float64 {
 }
 
 func (p *parser) time(key string) time.Time {
-	text := p.ascii(key)
+	text := p.raw(key, len(timeLayout))
 	var t time.Time
-	if len(text) != len(timeLayout) || text[19] != '.' || text[len(text)-1] != 'Z' || t.UnmarshalText(text) != nil {
+	if text == nil || text[19] != '.' || text[len(text)-1] != 'Z' || t.UnmarshalText(text) != nil {
 		p.fail("time")
 		return time.Time{}
 	}
@@ -237,7 +255,7 @@ func (p *parser) time(key string) time.Time {
 }
 
 func (p *parser) ulid(key string) (u ulid.ULID) {
-	text := p.ascii(key)
+	text := p.raw(key, ulid.EncodedSize)
 	var again [ulid.EncodedSize]byte
 	if u.UnmarshalText(text) != nil || string(appendULID(again[:0], u)) != string(text) {
 		p.fail("ULID")
@@ -247,7 +265,7 @@ func (p *parser) ulid(key string) (u ulid.ULID) {
 }
 
 func (p *parser) duration(key string) domain.Duration {
-	text, _ := p.text(key) // not ASCII: a microsecond is written "1µs"
+	text := p.raw(key, -1)
 	d, ok := wholeSeconds(text)
 	if !ok {
 		v, err := time.ParseDuration(string(text))
@@ -293,13 +311,13 @@ func wholeSeconds(text []byte) (domain.Duration, bool) {
 }
 
 func (p *parser) base64(key string) []byte {
-	text := p.ascii(key)
+	text := p.raw(key, -1)
 	if len(text) == 0 {
 		return nil
 	}
 	out := make([]byte, base64.StdEncoding.DecodedLen(len(text)))
 	n, err := base64.StdEncoding.Strict().Decode(out, text)
-	if err != nil {
+	if err != nil || base64.StdEncoding.EncodedLen(n) != len(text) { // the decoder would skip line ends
 		p.fail("base64")
 		return nil
 	}
