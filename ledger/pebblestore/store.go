@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -271,5 +270,3 @@ func (f *failure) abandon(err error) {
 	f.set(err)
 	f.wedge.Do(func() { close(f.wedged) })
 }
-
-func since(now func() time.Time, start time.Time) time.Duration { return now().Sub(start) }

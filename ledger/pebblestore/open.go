@@ -1,0 +1,190 @@
+package pebblestore
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"hookledger/domain"
+)
+
+// Open opens the store in cfg.Dir, or begins an empty one there. It refuses a directory that another process has open,
+// that holds something else, that a newer hookledger wrote (ledger.ErrNewerFormat) or that is damaged, and then has
+// changed nothing in it.
+func Open(cfg Config) (_ *Store, err error) {
+	if err := cfg.setDefaults(); err != nil {
+		return nil, err
+	}
+	s := &Store{
+		cfg: cfg, wake: make(chan struct{}, 1), depth: make(chan struct{}, maxDepth),
+		groups: make(chan *group, maxDepth), synced: make(chan struct{}), ended: make(chan struct{}),
+		failure: failure{failed: make(chan struct{}), wedged: make(chan struct{})}, keeper: newKeeper(),
+	}
+	if s.metrics, err = newMetrics(cfg.Metrics); err != nil {
+		return nil, fmt.Errorf("pebblestore: %w", err)
+	}
+	d := directory{fs: cfg.FS, path: cfg.Dir}
+	s.lock, err = d.prepare()
+	if err != nil {
+		return nil, err
+	}
+	s.cache = pebble.NewCache(cfg.CacheBytes)
+	if err := s.start(d); err != nil {
+		return nil, errors.Join(fmt.Errorf("open the ledger in %s: %w", cfg.Dir, err), s.release())
+	}
+	return s, nil
+}
+
+// start opens Pebble and starts the store's goroutines.
+func (s *Store) start(d directory) error {
+	known, founded, err := d.readMark()
+	if err != nil {
+		return err
+	}
+	if founded {
+		if err := s.inspect(known); err != nil {
+			return err
+		}
+	} else if err := d.unfounded(); err != nil {
+		return err
+	}
+	o := s.engine()
+	o.ErrorIfNotExists = founded
+	if err := s.openPebble(o); err != nil {
+		return err
+	}
+	last, err := s.lastRecord()
+	if err == nil {
+		err = known.check(s, last.pos)
+	}
+	if err == nil && !founded {
+		err = d.writeMark(mark{})
+	}
+	if err != nil {
+		return errors.Join(damaged(err), s.guard("close", s.db.Close))
+	}
+	s.next = last.pos + 1
+	s.heads = newHeads(s.cfg.heads, last.pos)
+	s.tail = newTail(s.cfg.TailRecords, s.cfg.TailBytes, s.next)
+	s.applied.Store(uint64(last.pos))
+	s.durable.Store(uint64(last.pos))
+	s.metrics.position.Set(float64(last.pos))
+	go s.commit()
+	go s.sync()
+	go s.keep(d)
+	return nil
+}
+
+func (s *Store) openPebble(o *pebble.Options) error {
+	err := s.guard("open", func() (err error) {
+		s.db, err = pebble.Open(s.cfg.Dir, o)
+		return err
+	})
+	return damaged(err)
+}
+
+// inspect opens Pebble for reading only, which changes nothing, and looks whether the records up to the mark are there.
+func (s *Store) inspect(known mark) error {
+	o := s.engine()
+	o.ReadOnly = true
+	if err := s.openPebble(o); err != nil {
+		return err
+	}
+	last, err := s.lastRecord()
+	if err == nil {
+		err = known.check(s, last.pos)
+	}
+	return damaged(errors.Join(err, s.guard("close", s.db.Close)))
+}
+
+// lastRecord finds the end of the ledger.
+func (s *Store) lastRecord() (at head, err error) {
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{kindRecords}, UpperBound: []byte{kindRecords + 1}})
+	if err != nil {
+		return head{}, err
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	if !it.Last() {
+		return head{}, it.Error()
+	}
+	first, err := recordsPosition(it.Key())
+	if err != nil {
+		return head{}, err
+	}
+	value, err := it.ValueAndErr()
+	if err != nil {
+		return head{}, err
+	}
+	records, err := readValue(nil, value, first, first)
+	if err != nil {
+		return head{}, err
+	}
+	last := records[len(records)-1]
+	return head{rev: last.Revision, pos: last.Position}, nil
+}
+
+// damaged puts what Pebble says about damage into words that name the fix.
+func damaged(err error) error {
+	if err == nil || !pebble.IsCorruptionError(err) && !errors.Is(err, errDamaged) &&
+		!errors.Is(err, pebble.ErrDBDoesNotExist) && !errors.Is(err, pebble.ErrDBNotPristine) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", domain.Refuse(domain.KindUnavailable, "ledger_damaged", "the ledger is damaged",
+		"keep the directory as it is and restore a backup"), err)
+}
+
+// Close implements ledger.Store.
+func (s *Store) Close() error {
+	var err error
+	s.closeOne.Do(func() { err = s.close() })
+	return err
+}
+
+func (s *Store) close() error {
+	s.mu.Lock()
+	s.closing = true
+	s.mu.Unlock()
+	s.nudge()
+	select {
+	case <-s.synced:
+	case <-s.failure.wedged:
+	}
+	s.keeper.stop(s.failure.wedged)
+	err := s.settle()
+	close(s.ended)
+	select {
+	case <-s.failure.wedged:
+		// Pebble can't be closed. The lock is kept until the process ends: Pebble's goroutines may still write.
+	default:
+		s.reading.Lock()
+		s.closed = true
+		s.reading.Unlock()
+		err = errors.Join(err, s.guard("close", s.db.Close), s.release())
+	}
+	if failed := s.failure.get(); failed != nil {
+		err = failed
+	}
+	if err != nil {
+		return fmt.Errorf("close the ledger in %s: %w", s.cfg.Dir, err)
+	}
+	return nil
+}
+
+// settle leaves nothing to Pebble's log, of which nobody can tell a lost end from one that was never written, and moves
+// the mark file to the end.
+func (s *Store) settle() error {
+	if s.failure.get() != nil {
+		return nil
+	}
+	if err := s.guard("flush", s.db.Flush); err != nil {
+		return err
+	}
+	return s.keepMark(directory{fs: s.cfg.FS, path: s.cfg.Dir})
+}
+
+// release gives back what was taken before Pebble was opened.
+func (s *Store) release() error {
+	s.cache.Unref()
+	return s.lock.Close()
+}
