@@ -45,7 +45,7 @@ func TestRecordsPage(t *testing.T) {
 		return
 	}
 	if !*update {
-		t.Fatalf("%s does not say what the golden files say; see: go test . -run TestRecordsPage -update; git diff docs", page)
+		t.Fatalf("%s does not say what the golden files say; write it with: make golden", page)
 	}
 	if err := os.WriteFile(page, []byte(want), 0o644); err != nil {
 		t.Fatal(err)

@@ -121,7 +121,7 @@ func sources(t *testing.T) []source {
 	return out
 }
 
-// top is the room that a folder stands in, where it stands below one; the folders below cmd/hookledger import each other.
+// top is the room that a folder stands below; the folders below cmd/hookledger import each other.
 func top(folder string) string {
 	if within(folder, "cmd/hookledger") {
 		return "cmd/hookledger"
@@ -148,7 +148,7 @@ func TestLayersPointDownwards(t *testing.T) {
 			}
 		}
 		if !known {
-			t.Errorf("%s: the folder %q has no layer: give it one in layers_test.go, .golangci.yml and docs/architecture.md",
+			t.Errorf("%s: the folder %q has no layer: give it one here, in .golangci.yml and in docs/architecture.md",
 				s.file, s.room)
 			continue
 		}
@@ -192,7 +192,8 @@ func TestDomainIsPure(t *testing.T) {
 		}
 		for _, i := range s.imports {
 			if !slices.Contains(pure, i) && !within(i, module+"/domain") {
-				t.Errorf("%s imports %s: domain does no I/O and takes what it needs of the world in its commands", s.file, i)
+				t.Errorf("%s imports %s: domain does no I/O, and takes what it needs of the world in its commands",
+					s.file, i)
 			}
 		}
 		ast.Inspect(s.ast, func(n ast.Node) bool {
