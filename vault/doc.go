@@ -1,5 +1,5 @@
-// Package vault keeps the only secrets that can change: the data keys that content on the ledger is sealed under, and the
-// secrets that sign requests. Both are wrapped with AES-256-GCM under a key derived from the master key, in a small
+// Package vault keeps the only secrets that can change: the data keys that content on the ledger is sealed under, and
+// the secrets that sign requests. Both are wrapped with AES-256-GCM under a key derived from the master key, in a small
 // Pebble of the vault's own.
 //
 // A key is durable before its id is given out, so that no record ever needs a key that a crash took away. Destroying a

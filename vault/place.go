@@ -8,7 +8,8 @@ import (
 	"hookledger/domain"
 )
 
-// Place is what a ciphertext is bound to, as associated data: moved to another record, stream or tenant it does not open.
+// Place is what a ciphertext is bound to, as associated data: moved to another record, stream or tenant it does not
+// open.
 type Place struct {
 	Tenant string
 	Stream domain.Stream

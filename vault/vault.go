@@ -1,12 +1,16 @@
 package vault
 
 import (
-	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"golang.org/x/sync/singleflight"
 
 	"hookledger/domain"
 )
@@ -19,16 +23,9 @@ var (
 	ErrUnknownKey = errors.New("vault: no such key")
 	// ErrTampered: the ciphertext, or the place that it is bound to, is not what was sealed.
 	ErrTampered = errors.New("vault: the sealed content does not open at this place")
+	// ErrClosed: the vault was closed.
+	ErrClosed = errors.New("vault: closed")
 )
-
-// Scope is what one data key covers: a subject of a tenant, or, for content without a subject, one tenant's type and
-// month. It is the smallest thing that may have to be erased one day.
-type Scope struct {
-	Tenant  string
-	Subject string
-	Type    string    // where there is no subject
-	At      time.Time // likewise: its month, in UTC
-}
 
 // Config of a vault. Dir, Master and LedgerID are needed.
 type Config struct {
@@ -39,54 +36,104 @@ type Config struct {
 	Logger   *slog.Logger  // for what the storage engine reports; nil: nothing
 	// MustExist refuses to make a new vault: set it where the ledger holds sealed content already.
 	MustExist bool
+	// Fatal is called when a write failed and nobody knows what the disk holds; it must end the process. nil: write
+	// the reason to stderr and exit.
+	Fatal func(reason string)
 }
+
+// Bounds of what is kept in memory, in entries.
+const (
+	maxScopes = 1 << 15
+	maxKeys   = 1 << 15
+)
 
 // Vault is safe for concurrent use.
-type Vault struct{}
+type Vault struct {
+	keys   masterKeys
+	making singleflight.Group // by index entry: one key for a scope
+
+	// open guards db: operations on it hold it for reading, Close for writing.
+	open   sync.RWMutex
+	db     *pebble.DB
+	closed bool
+
+	destroying sync.Mutex    // one Destroy at a time
+	erasures   atomic.Uint64 // raised after a tombstone is durable, before the caches are cleared
+
+	scopes  *cache[scopeKey, string]
+	data    *cache[string, *dataKey]
+	signing *cache[string, []byte]
+}
 
 // Open opens the vault in cfg.Dir, or makes one. It refuses, with a *domain.Error that names the fix, a wrong master
-// key, another ledger's vault, one that another process holds, and one of a newer format.
-func Open(cfg Config) (*Vault, error) { return nil, errors.ErrUnsupported }
+// key, another ledger's vault, one that another process holds, and one of a newer format; it has changed nothing then.
+func Open(cfg Config) (*Vault, error) {
+	keys, err := parseMaster(cfg.Master)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.LedgerID == "" {
+		return nil, errors.New("open vault: the ledger's id is missing")
+	}
+	if cfg.FS == nil {
+		cfg.FS = vfs.Default
+	}
+	db, err := openFiles(cfg, keys)
+	if err != nil {
+		return nil, err
+	}
+	return &Vault{keys: keys, db: db, scopes: newCache[scopeKey, string](maxScopes),
+		data: newCache[string, *dataKey](maxKeys), signing: newCache[string, []byte](maxKeys)}, nil
+}
 
 // Close waits for writes under way. Calling it again is a no-op.
-func (v *Vault) Close() error { return nil }
-
-// DataKey gives the id of the scope's key, and makes the key if there is none; it is durable on return. Concurrent calls
-// for one scope get one key.
-func (v *Vault) DataKey(ctx context.Context, s Scope) (string, error) {
-	return "", errors.ErrUnsupported
+func (v *Vault) Close() error {
+	v.open.Lock()
+	defer v.open.Unlock()
+	if v.closed {
+		return nil
+	}
+	v.closed = true
+	if err := v.db.Close(); err != nil {
+		return fmt.Errorf("close vault: %w", err)
+	}
+	return nil
 }
 
-// Seal encrypts plaintext for one place. Errors: ErrErased, ErrUnknownKey.
-func (v *Vault) Seal(ctx context.Context, keyID string, p Place, plaintext []byte) (*domain.Sealed, error) {
-	return nil, errors.ErrUnsupported
+// Erasures counts the keys destroyed since Open: whoever keeps opened content drops it when the count has changed.
+func (v *Vault) Erasures() uint64 { return v.erasures.Load() }
+
+// enter makes sure that the vault stays open until leave is called.
+func (v *Vault) enter() error {
+	v.open.RLock()
+	if v.closed {
+		v.open.RUnlock()
+		return ErrClosed
+	}
+	return nil
 }
 
-// Open decrypts what was sealed for this place. Errors: ErrErased, ErrUnknownKey, ErrTampered.
-func (v *Vault) Open(ctx context.Context, p Place, s *domain.Sealed) ([]byte, error) {
-	return nil, errors.ErrUnsupported
+func (v *Vault) leave() { v.open.RUnlock() }
+
+// Scope is what one data key covers: a subject of a tenant, or, for content without a subject, one tenant's type and
+// month. It is the smallest thing that may have to be erased one day.
+type Scope struct {
+	Tenant  string
+	Subject string
+	Type    string    // where there is no subject
+	At      time.Time // likewise: its month, in UTC
 }
 
-// NewSigningSecret makes a signing secret of 32 random bytes, durable on return. The secret is for the one answer that
-// shows it; the Signing is for the ledger.
-func (v *Vault) NewSigningSecret(ctx context.Context, tenant string) (domain.Signing, domain.Secret, error) {
-	return domain.Signing{}, domain.Secret{}, errors.ErrUnsupported
+// scopeKey is a Scope without what does not count.
+type scopeKey struct {
+	tenant, subject, typ string
+	month                int32 // years times 12, plus months; 0 with a subject
 }
 
-// SigningKey gives the bytes of a signing secret; the caller must not change them. Errors: ErrErased, ErrUnknownKey.
-func (v *Vault) SigningKey(ctx context.Context, keyID string) ([]byte, error) {
-	return nil, errors.ErrUnsupported
-}
-
-// Destroy erases a key, a data key or a signing one, and leaves a tombstone. When it returns, the tombstone is durable
-// and no file of the vault holds the wrapped key any more. It can be repeated.
-func (v *Vault) Destroy(ctx context.Context, keyID string) error { return errors.ErrUnsupported }
-
-// Erasures counts the keys destroyed since Open: whoever caches opened content drops it when the count has changed.
-func (v *Vault) Erasures() uint64 { return 0 }
-
-// LoadMasterKey reads the master key from a file that only its owner can read; where there is none, and create is set,
-// it makes one first and says so.
-func LoadMasterKey(path string, create bool) (key domain.Secret, created bool, err error) {
-	return domain.Secret{}, false, errors.ErrUnsupported
+func (s Scope) key() scopeKey {
+	if s.Subject != "" {
+		return scopeKey{tenant: s.Tenant, subject: s.Subject}
+	}
+	year, month, _ := s.At.UTC().Date()
+	return scopeKey{tenant: s.Tenant, typ: s.Type, month: int32(year*12 + int(month))}
 }
