@@ -34,7 +34,7 @@ type Delivery struct {
 	DueAt         time.Time
 	Open          *OpenAttempt
 	next          Trigger // of the attempt to come
-	confirmed     bool    // a 2xx was received: whatever is sent again is marked
+	confirmed     bool    // a 2xx was received, be it after the end: whatever is sent again is marked
 	single        bool    // reopened for one attempt: no automatic retry follows
 }
 
@@ -65,6 +65,7 @@ func (d *Delivery) Evolve(r *Record) {
 		}
 	case *ResponseReceived:
 		d.close(f.Attempt)
+		d.confirmed = d.confirmed || taken(f.Status)
 	case *AttemptFailed:
 		d.close(f.Attempt)
 	case *AttemptInterrupted:
@@ -78,7 +79,7 @@ func (d *Delivery) Evolve(r *Record) {
 	case *RetryRequested:
 		d.retryRequested(r)
 	case *DeliverySucceeded:
-		d.Status, d.single, d.confirmed = StatusSucceeded, false, true
+		d.Status, d.single = StatusSucceeded, false
 	case *DeliveryExhausted:
 		d.Status, d.single = StatusExhausted, false
 	case *DeliveryCancelled:
@@ -156,14 +157,16 @@ type Outcome struct {
 }
 
 // Succeeded says whether the receiver took the event: a 2xx, whole.
-func (o *Outcome) Succeeded() bool {
-	return o.Response != nil && o.Response.Status >= 200 && o.Response.Status < 300
-}
+func (o *Outcome) Succeeded() bool { return o.Response != nil && taken(o.Response.Status) }
+
+func taken(status int) bool { return status >= 200 && status < 300 }
 
 // Finish decides on an outcome, always together with what follows from it. The outcome of an attempt that is no longer
-// the open one is late: a 2xx still ends a delivery that is not ended, anything else is only recorded.
+// the open one, or of a delivery that has ended, is late: a 2xx still ends a delivery that is not ended, anything else
+// is only recorded.
 func (d *Delivery) Finish(o Outcome) []Record {
-	late := d.Open == nil || d.Open.ID != o.Attempt
+	open := d.Open != nil && d.Open.ID == o.Attempt
+	late := !open || d.Status.Terminal()
 	var outcome Fact
 	if o.Response != nil {
 		f := *o.Response
@@ -175,7 +178,7 @@ func (d *Delivery) Finish(o Outcome) []Record {
 		outcome = &f
 	}
 	cause := d.LastRecord
-	if !late {
+	if open {
 		cause = d.Open.Record
 	}
 	facts := []Fact{outcome}
@@ -205,30 +208,32 @@ func (d *Delivery) retryOrExhaust(o Outcome) Fact {
 	return r
 }
 
-// Interrupt decides on an open attempt of which nobody will ever know more: it is closed as unknown, and tried again.
-// Interruptions use up no step of the schedule; ten in a row exhaust the delivery.
+// Interrupt decides on an open attempt of which nobody will ever know more: it is closed as unknown, and tried again
+// unless the delivery has ended. Interruptions use up no step of the schedule; ten in a row exhaust the delivery.
 func (d *Delivery) Interrupt(s Stamp, reason string) []Record {
 	if d.Open == nil {
 		return nil
 	}
 	facts := []Fact{&AttemptInterrupted{Attempt: d.Open.ID, Reason: reason}}
-	if n := d.Interruptions + 1; n >= MaxInterruptions {
+	switch n := d.Interruptions + 1; {
+	case d.Status.Terminal(): // a late 2xx of an earlier attempt ended it meanwhile
+	case n >= MaxInterruptions:
 		facts = append(facts, &DeliveryExhausted{Attempts: d.Attempts, Last: d.Open.ID, Reason: "interruptions"})
-	} else {
+	default:
 		wait := interruptedBackoff(n)
 		facts = append(facts, &RetryScheduled{N: d.Attempts + 1, DueAt: s.At.Add(wait), Backoff: Duration(wait)})
 	}
 	return d.records(s, d.Open.Record, facts...)
 }
 
-// RequestRetry decides on a retry that somebody asks for. An open attempt must end first; a delivery that succeeded is
-// repeated only by force, and that is marked on the wire.
+// RequestRetry decides on a retry that somebody asks for. An open attempt must end first; a delivery that the receiver
+// confirmed is repeated only by force, and that is marked on the wire.
 func (d *Delivery) RequestRetry(s Stamp, due Due, policy RetryPolicy, force bool) ([]Record, error) {
 	if d.Open != nil {
 		return nil, Refuse(KindConflict, "attempt_in_flight", "an attempt of this delivery is in flight",
 			"wait for its outcome, then ask again")
 	}
-	if d.Status == StatusSucceeded && !force {
+	if d.confirmed && !force {
 		return nil, Refuse(KindConflict, "already_succeeded", "the receiver has confirmed this delivery",
 			"repeat with force to send it again, marked as a replay")
 	}
@@ -236,7 +241,7 @@ func (d *Delivery) RequestRetry(s Stamp, due Due, policy RetryPolicy, force bool
 	if d.Revision == NoStream {
 		facts = append(facts, d.scheduled(due, policy))
 	}
-	facts = append(facts, &RetryRequested{Force: force && d.Status == StatusSucceeded})
+	facts = append(facts, &RetryRequested{Force: d.confirmed})
 	return s.Records(DeliveryStream(due.Tenant, due.Delivery), due.Tenant, due.Event, d.LastRecord, facts...), nil
 }
 

@@ -7,23 +7,29 @@ import (
 )
 
 // Secret is a value that must not be printed: whatever formats or marshals it sees "[redacted]". Reveal is the one way
-// to the value.
-type Secret struct{ value string }
+// to the value. It stands behind a pointer because fmt prints the unexported fields of a struct without asking their
+// methods; so secrets can't be compared with ==.
+type Secret struct{ value *string }
 
 const redacted = "[redacted]"
 
 // NewSecret wraps a value.
-func NewSecret(value string) Secret { return Secret{value} }
+func NewSecret(value string) Secret { return Secret{&value} }
 
 // Reveal gives the value, for signing, for the vault, and for the one answer that shows it to its owner.
-func (s Secret) Reveal() string { return s.value }
+func (s Secret) Reveal() string {
+	if s.value == nil {
+		return ""
+	}
+	return *s.value
+}
 
 // Empty says that there is no value.
-func (s Secret) Empty() bool { return s.value == "" }
+func (s Secret) Empty() bool { return s.Reveal() == "" }
 
 // Fingerprint is the first 16 hex digits of the value's SHA-256: enough to compare, nothing to recover it from.
 func (s Secret) Fingerprint() string {
-	sum := sha256.Sum256([]byte(s.value))
+	sum := sha256.Sum256([]byte(s.Reveal()))
 	return hex.EncodeToString(sum[:8])
 }
 

@@ -16,12 +16,17 @@ type Aggregate interface {
 // maxConflicts bounds the turns of Execute; a stream that is contended longer than this is answered ErrConflict.
 const maxConflicts = 20
 
-// Load folds a stream into the state that fresh gives and says at which revision it is.
+// Load folds a stream into the state that fresh gives and says at which revision it is. A record that this binary can't
+// read is ErrNewerFormat: nothing may be decided without knowing what it says.
 func Load[A Aggregate](ctx context.Context, r Reader, stream domain.Stream, fresh func() A) (A, domain.Revision, error) {
 	state, at := fresh(), domain.NoStream
 	for rec, err := range r.ReadStream(ctx, stream, 0) {
 		if err != nil {
 			return state, at, fmt.Errorf("load %s: %w", stream, err)
+		}
+		if u, ok := rec.Fact.(*domain.Unknown); ok {
+			return state, at, fmt.Errorf("load %s: record %s, %s version %d: %w", stream, rec.ID, u.Type, u.Version,
+				ErrNewerFormat)
 		}
 		state.Evolve(rec)
 		at = rec.Revision

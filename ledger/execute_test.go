@@ -79,6 +79,19 @@ func TestExecute_ReadErrorNamesTheStream(t *testing.T) {
 	}
 }
 
+func TestExecute_DecidesNothingOnARecordThatItCantRead(t *testing.T) {
+	t.Parallel()
+	s := newFake()
+	newer := issue(ids()(), 1)
+	newer[0].Fact = &domain.Unknown{Type: "KeyRevoked", Version: 2, Data: []byte(`{}`)}
+	if _, err := s.apply(countStream, domain.NoStream, newer); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, asked, err := execute(t, s); !errors.Is(err, ledger.ErrNewerFormat) || asked != 0 || s.calls != 0 {
+		t.Fatalf("asked %d, %d appends: %v", asked, s.calls, err)
+	}
+}
+
 func TestExecute_ConflictDecidesAnew(t *testing.T) {
 	t.Parallel()
 	s := newFake()

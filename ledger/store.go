@@ -22,7 +22,8 @@ var (
 	ErrUnknownOutcome = errors.New("ledger: the outcome of the append is not known")
 	// ErrClosed: the store was closed, or failed for good and must be opened anew.
 	ErrClosed = errors.New("ledger: the store is closed")
-	// ErrNewerFormat: the ledger was written by a newer hookledger; it was not touched.
+	// ErrNewerFormat: the ledger, or the record that the error names, was written by a newer hookledger; nothing was
+	// touched.
 	ErrNewerFormat = errors.New("ledger: written by a newer hookledger")
 	// ErrInvalid: the records can't stand together on the stream (none, another stream's, a zero or repeated id).
 	ErrInvalid = errors.New("ledger: invalid append")
