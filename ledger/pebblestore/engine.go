@@ -13,7 +13,7 @@ import (
 )
 
 // format is the version of Pebble's own files that this binary writes.
-const format = pebble.FormatValueSeparation
+const format = pebble.FormatTableFormatV6
 
 // engine gives Pebble's options: bounded memory, few compactions, for values that are appended and never changed.
 func (s *Store) engine() *pebble.Options {
@@ -25,9 +25,9 @@ func (s *Store) engine() *pebble.Options {
 		FormatMajorVersion:          format,
 		MemTableSize:                s.cfg.MemTableBytes,
 		MemTableStopWritesThreshold: 4,
-		L0CompactionThreshold:       4,
+		L0CompactionThreshold:       8,
 		L0StopWritesThreshold:       1000,
-		LBaseMaxBytes:               64 << 20,
+		LBaseMaxBytes:               256 << 20,
 		MaxOpenFiles:                512,
 		DisableTableStats:           true, // they only serve deletions
 		EventListener: &pebble.EventListener{
@@ -40,6 +40,16 @@ func (s *Store) engine() *pebble.Options {
 			},
 		},
 	}
+	o.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionFastest })
+	// Records only ever get higher positions. In tables of their own they are moved from level to level; together with
+	// the index entries, which have no such order, they would be written anew each time.
+	o.Experimental.SpanPolicyFunc = func(start []byte) (pebble.SpanPolicy, []byte, error) {
+		if len(start) == 0 || start[0] < kindStream {
+			return pebble.SpanPolicy{}, []byte{kindStream}, nil
+		}
+		return pebble.SpanPolicy{}, nil, nil
+	}
+	o.TargetFileSizes[0] = 8 << 20
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 		o.Levels[i].BlockSize = 32 << 10
