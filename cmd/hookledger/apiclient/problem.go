@@ -1,0 +1,77 @@
+package apiclient
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Problem is a refusal by the server, or the lack of an answer (Status 0).
+type Problem struct {
+	Status int    `json:"status"`
+	Code   string `json:"code"`
+	Title  string `json:"title"`
+	Detail string `json:"detail"` // what is wrong; a server's says what to do about it as well
+	Fix    string `json:"-"`      // what to do about it, where Detail does not say
+	Errors []struct {
+		Location string `json:"location"`
+		Message  string `json:"message"`
+	} `json:"errors"`
+	RetryAfter time.Duration `json:"-"` // that the server asked for
+	cause      error
+}
+
+func (p *Problem) Error() string {
+	s := p.Detail
+	for _, e := range p.Errors {
+		if !strings.Contains(s, e.Message) {
+			s += "\n  " + strings.TrimPrefix(e.Location+": "+e.Message, ": ")
+		}
+	}
+	return s
+}
+
+// Unwrap gives what the network said.
+func (p *Problem) Unwrap() error { return p.cause }
+
+// StatusOf is the HTTP status of the *Problem in err's chain, or 0.
+func StatusOf(err error) int {
+	var p *Problem
+	if errors.As(err, &p) {
+		return p.Status
+	}
+	return 0
+}
+
+// CodeOf is the code of the *Problem in err's chain, or "".
+func CodeOf(err error) string {
+	var p *Problem
+	if errors.As(err, &p) {
+		return p.Code
+	}
+	return ""
+}
+
+func (c *Client) problem(resp *http.Response) error {
+	raw, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	p := &Problem{}
+	if err := json.Unmarshal(raw, p); err != nil || p.Detail == "" {
+		return c.foreign(resp.StatusCode, err)
+	}
+	p.Status = resp.StatusCode
+	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s > 0 {
+		p.RetryAfter = time.Duration(s) * time.Second
+	}
+	switch {
+	case p.Status == http.StatusUnauthorized && c.cfg.Key.Empty():
+		p.Detail, p.Fix = "the server wants an API key, and none was found",
+			"set HOOKLEDGER_API_KEY or HOOKLEDGER_API_KEY_FILE, or, on the server's machine, name its --data-dir"
+	case p.Status == http.StatusUnauthorized:
+		p.Fix = "check HOOKLEDGER_API_KEY (or HOOKLEDGER_API_KEY_FILE), or the admin.key of --data-dir"
+	}
+	return p
+}

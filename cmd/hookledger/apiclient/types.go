@@ -1,0 +1,193 @@
+package apiclient
+
+import (
+	"encoding/json"
+	"strconv"
+	"time"
+)
+
+// The resources' fields that commands print or decide on; an Item keeps the rest.
+
+type Tenant struct {
+	Name     string `json:"name"`
+	Revision int64  `json:"revision"`
+	Settings struct {
+		AcceptUnknownTypes bool `json:"accept_unknown_types"`
+	} `json:"settings"`
+}
+
+type Key struct {
+	ID        string     `json:"id"`
+	Name      string     `json:"name"`
+	Tenant    string     `json:"tenant"`
+	Prefix    string     `json:"prefix"`
+	Role      string     `json:"role"`
+	Status    string     `json:"status"`
+	CreatedAt time.Time  `json:"created_at"`
+	ExpiresAt *time.Time `json:"expires_at"`
+	RevokedAt *time.Time `json:"revoked_at"`
+	Key       string     `json:"key"` // shown once, by the answer that made it
+}
+
+type Endpoint struct {
+	ID             string            `json:"id"`
+	URL            string            `json:"url"`
+	EventTypes     []string          `json:"event_types"`
+	Description    string            `json:"description"`
+	Metadata       map[string]string `json:"metadata"`
+	RetrySchedule  []string          `json:"retry_schedule"`
+	Timeout        string            `json:"timeout"`
+	RateLimit      float64           `json:"rate_limit"`
+	MaxInFlight    int               `json:"max_in_flight"`
+	Status         string            `json:"status"`
+	DisabledReason string            `json:"disabled_reason"`
+	Revision       int64             `json:"revision"`
+	CreatedAt      time.Time         `json:"created_at"`
+	UpdatedAt      time.Time         `json:"updated_at"`
+	Secret         string            `json:"secret"` // shown once, by the answer that made it
+}
+
+type Event struct {
+	ID            string          `json:"id"`
+	Event         string          `json:"event"`
+	Timestamp     time.Time       `json:"timestamp"`
+	CreatedAt     time.Time       `json:"created_at"`
+	Subject       string          `json:"subject"`
+	Source        string          `json:"source"`
+	Size          int             `json:"size"`
+	Erased        bool            `json:"erased"`
+	Body          json.RawMessage `json:"body"`
+	DeliveryCount int             `json:"delivery_count"` // in lists
+	Deliveries    []Reference     `json:"deliveries"`
+	LeftOut       []struct {
+		EndpointID string `json:"endpoint_id"`
+		Reason     string `json:"reason"`
+	} `json:"left_out"`
+}
+
+// Reference names a delivery.
+type Reference struct {
+	ID         string `json:"id"`
+	EndpointID string `json:"endpoint_id"`
+}
+
+// Receipt is the answer to a posted event.
+type Receipt struct {
+	ID         string      `json:"id"`
+	Event      string      `json:"event"`
+	Timestamp  time.Time   `json:"timestamp"`
+	Duplicate  bool        `json:"duplicate"`
+	Position   uint64      `json:"position"`
+	Deliveries []Reference `json:"deliveries"`
+}
+
+// Result is the answer to one event of a batch: a receipt, or the problem that it was refused with.
+type Result struct {
+	Receipt
+	N      int      `json:"-"` // its number in the input, from 1
+	Status int      `json:"status"`
+	Error  *Problem `json:"error"`
+}
+
+type Delivery struct {
+	ID           string          `json:"id"`
+	EventID      string          `json:"event_id"`
+	Event        string          `json:"event"`
+	EndpointID   string          `json:"endpoint_id"`
+	Status       string          `json:"status"`
+	AttemptCount int             `json:"attempt_count"`
+	Code         int             `json:"code"`
+	ErrorCode    string          `json:"error_code"`
+	CreatedAt    time.Time       `json:"created_at"`
+	NextAt       *time.Time      `json:"next_attempt_at"`
+	CompletedAt  *time.Time      `json:"completed_at"`
+	Attempts     []Item[Attempt] `json:"attempts"`
+}
+
+// LastResult is the last attempt's HTTP status, or why it got none.
+func (d Delivery) LastResult() string { return result(d.Code, d.ErrorCode) }
+
+type Attempt struct {
+	ID         string     `json:"id"`
+	DeliveryID string     `json:"delivery_id"`
+	EventID    string     `json:"event_id"`
+	EndpointID string     `json:"endpoint_id"`
+	N          int        `json:"n"`
+	Trigger    string     `json:"trigger"`
+	Status     string     `json:"status"`
+	Code       int        `json:"code"`
+	ErrorCode  string     `json:"error_code"`
+	StartedAt  time.Time  `json:"started_at"`
+	DurationMS float64    `json:"duration_ms"`
+	RemoteAddr string     `json:"remote_addr"`
+	Request    *Request   `json:"request"`
+	Signature  *Signature `json:"signature"`
+	Response   *Response  `json:"response"`
+	Failure    *Failure   `json:"failure"`
+	Erased     bool       `json:"erased"`
+}
+
+// Request is what was sent; Headers are all, the signature's three included.
+type Request struct {
+	Method  string   `json:"method"`
+	URL     string   `json:"url"`
+	Headers []Header `json:"headers"`
+	Body    string   `json:"body"`
+}
+
+// Failure is why no usable answer came.
+type Failure struct {
+	Phase   string `json:"phase"`
+	Code    string `json:"code"`
+	Message string `json:"message"`
+	Sent    string `json:"sent"`
+}
+
+// Signature is how it was signed.
+type Signature struct {
+	Scheme     string `json:"scheme"`
+	ID         string `json:"webhook_id"`
+	Timestamp  int64  `json:"webhook_timestamp"`
+	Signatures string `json:"signatures"`
+}
+
+// Response is what came back.
+type Response struct {
+	Status    int      `json:"status"`
+	Headers   []Header `json:"headers"`
+	Body      string   `json:"body"`
+	Truncated bool     `json:"truncated"`
+}
+
+// Header is one header.
+type Header struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// Result is the HTTP status of the answer, or why there is none.
+func (a Attempt) Result() string { return result(a.Code, a.ErrorCode) }
+
+func result(code int, errorCode string) string {
+	if code != 0 {
+		return strconv.Itoa(code)
+	}
+	return errorCode
+}
+
+type EventType struct {
+	Type        string          `json:"type"`
+	Version     int             `json:"version"`
+	Description string          `json:"description"`
+	BuiltIn     bool            `json:"built_in"`
+	Schema      json.RawMessage `json:"schema"`
+	Example     json.RawMessage `json:"example"`
+}
+
+type Projection struct {
+	Name     string  `json:"name"`
+	Position uint64  `json:"position"`
+	Lag      uint64  `json:"lag"`
+	Error    string  `json:"error"`
+	Seconds  float64 `json:"lag_seconds"`
+}
