@@ -1,0 +1,191 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/oklog/ulid/v2"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"hookledger/delivery"
+	"hookledger/domain"
+	"hookledger/ingest"
+	"hookledger/ledger"
+	"hookledger/projections"
+	"hookledger/vault"
+)
+
+// Directory is the configuration of all tenants in memory; *projections.Directory is one.
+type Directory interface {
+	Routing(tenant string) (*domain.Routing, bool)
+	Endpoint(tenant, id string) (*domain.Endpoint, bool)
+	Tenants() []*domain.Tenant
+	Key(hash [32]byte) (*domain.APIKey, bool)
+	Keys(tenant string) []*domain.APIKey
+	// WaitFor returns once the directory holds every record up to the position.
+	WaitFor(ctx context.Context, pos domain.Position) error
+}
+
+// History answers for what happened; *projections.Projections is one.
+type History interface {
+	Events(ctx context.Context, f projections.EventFilter) (projections.Page[projections.EventRow], error)
+	Deliveries(ctx context.Context, f projections.DeliveryFilter) (projections.Page[projections.DeliveryRow], error)
+	Delivery(ctx context.Context, tenant, id string) (projections.DeliveryRow, error)
+	EventDeliveries(ctx context.Context, tenant, event string) ([]projections.DeliveryRow, error)
+	Attempts(ctx context.Context, f projections.AttemptFilter) (projections.Page[projections.AttemptRow], error)
+	Attempt(ctx context.Context, tenant, id string) (projections.AttemptRow, error)
+	Status() []projections.ProjectionStatus
+	// WaitFor returns once the rows hold every record up to the position.
+	WaitFor(ctx context.Context, pos domain.Position) error
+}
+
+// Ingest takes events; *ingest.Ingest is one.
+type Ingest interface {
+	Post(ctx context.Context, p ingest.Post) (*ingest.Receipt, error)
+	PostBatch(ctx context.Context, posts []ingest.Post) []ingest.Result
+}
+
+// Vault seals and opens content; *vault.Vault is one.
+type Vault interface {
+	DataKey(ctx context.Context, s vault.Scope) (keyID string, err error)
+	Seal(ctx context.Context, keyID string, p vault.Place, plaintext []byte) (*domain.Sealed, error)
+	Open(ctx context.Context, p vault.Place, s *domain.Sealed) ([]byte, error)
+	NewSigningSecret(ctx context.Context, tenant string) (domain.Signing, domain.Secret, error)
+}
+
+var (
+	_ Directory = (*projections.Directory)(nil)
+	_ History   = (*projections.Projections)(nil)
+	_ Ingest    = (*ingest.Ingest)(nil)
+	_ Vault     = (*vault.Vault)(nil)
+)
+
+// Config is what the API needs. Store, Vault, Ingest, Directory, History, Now and NewID are required.
+type Config struct {
+	Store     ledger.Store
+	Vault     Vault
+	Ingest    Ingest
+	Directory Directory
+	History   History
+	Now       func() time.Time
+	NewID     func() ulid.ULID // ids of records and resources
+
+	// Egress says where endpoints may be: one whose address is a literal denied one is refused.
+	Egress  delivery.EgressConfig
+	Room    func() error // refuses writes when the disk is nearly full; nil: there is always room
+	Ready   func() error // says why the node can't serve; nil: it can
+	Version string       // of the binary
+	Logger  *slog.Logger // internal errors; nil: slog.Default
+	// Registry gets the API's counters, and is what /metrics shows; nil: one of its own.
+	Registry *prometheus.Registry
+	// HideMetrics leaves /metrics out: NewAdmin serves it on an address of its own.
+	HideMetrics bool
+	Patience    time.Duration // how long a read waits for what was written before it; 0: DefaultPatience
+}
+
+// DefaultPatience is how long a read waits for the read models at most.
+const DefaultPatience = 5 * time.Second
+
+func (c *Config) validate() error {
+	switch {
+	case c.Store == nil, c.Vault == nil, c.Ingest == nil, c.Directory == nil, c.History == nil:
+		return errors.New("httpapi: the config lacks store, vault, ingest, directory or history")
+	case c.Now == nil, c.NewID == nil:
+		return errors.New("httpapi: the config lacks a clock or a source of ids")
+	}
+	if c.Room == nil {
+		c.Room = func() error { return nil }
+	}
+	if c.Ready == nil {
+		c.Ready = func() error { return nil }
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.Registry == nil {
+		c.Registry = prometheus.NewRegistry()
+	}
+	if c.Patience <= 0 {
+		c.Patience = DefaultPatience
+	}
+	if c.Version == "" {
+		c.Version = "0.0.0-dev"
+	}
+	return nil
+}
+
+type api struct {
+	Config
+	mux      *guardedMux
+	huma     huma.API
+	creating sync.Mutex // held while an endpoint is created
+	openapi  []byte     // the document, written once all routes are there
+}
+
+// New makes the API's handler. It starts nothing; a request's context ends the streams of records, so a server that
+// shuts down ends its base context first.
+func New(cfg Config) (http.Handler, error) {
+	a, err := build(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return a.mux, nil
+}
+
+// stamp is a decision's time, actor and first record id.
+func (a *api) stamp(c *caller) domain.Stamp {
+	return domain.Stamp{At: a.Now().UTC(), Base: a.NewID(), Actor: c.actor()}
+}
+
+// patient bounds how long a request waits for a read model.
+func (a *api) patient(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, a.Patience, errBehind)
+}
+
+var errBehind = newProblem(http.StatusServiceUnavailable, "read_model_behind",
+	"the read models have not caught up with the ledger yet: repeat the request")
+
+// rowsAt waits until the rows hold everything up to the position.
+func (a *api) rowsAt(ctx context.Context, pos domain.Position) error {
+	return a.wait(ctx, pos, a.History.WaitFor)
+}
+
+// configAt waits until this node's tables hold everything up to the position: what was changed there decides from then
+// on.
+func (a *api) configAt(ctx context.Context, pos domain.Position) error {
+	return a.wait(ctx, pos, a.Directory.WaitFor)
+}
+
+func (a *api) wait(ctx context.Context, pos domain.Position,
+	waitFor func(context.Context, domain.Position) error) error {
+	if pos == 0 {
+		return nil
+	}
+	bounded, cancel := a.patient(ctx)
+	defer cancel()
+	err := waitFor(bounded, pos)
+	if err != nil && ctx.Err() == nil && errors.Is(context.Cause(bounded), errBehind) {
+		return errBehind
+	}
+	return err
+}
+
+// lookAgain asks a read model, and where it says "not found" asks once more when it holds what is on the ledger now:
+// what an answer has named is never missing afterwards.
+func lookAgain[T any](ctx context.Context, a *api, wait func(context.Context, domain.Position) error,
+	ask func() (T, error)) (T, error) {
+	got, err := ask()
+	var refusal *domain.Error
+	if err == nil || !errors.As(err, &refusal) || refusal.Kind != domain.KindNotFound {
+		return got, err
+	}
+	if err := wait(ctx, a.Store.Head()); err != nil {
+		return got, err
+	}
+	return ask()
+}

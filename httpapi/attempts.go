@@ -1,0 +1,269 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"hookledger/domain"
+	"hookledger/projections"
+	"hookledger/vault"
+)
+
+// AttemptSummary is an attempt in a list.
+type AttemptSummary struct {
+	ID         string    `json:"id" example:"att_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C"`
+	DeliveryID string    `json:"delivery_id" example:"dlv_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C"`
+	EventID    string    `json:"event_id" example:"evt_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C"`
+	EndpointID string    `json:"endpoint_id" example:"ep_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C"`
+	N          int       `json:"n" doc:"From 1."`
+	Trigger    string    `json:"trigger" enum:"initial,automatic,manual"`
+	Forced     bool      `json:"forced,omitempty" doc:"Sent although the delivery had succeeded; marked on the wire."`
+	Status     string    `json:"status" enum:"in_flight,succeeded,failed,interrupted"`
+	Code       int       `json:"code,omitempty" doc:"HTTP status of the response." example:"200"`
+	ErrorCode  string    `json:"error_code,omitempty" doc:"Why it failed." example:"timeout"`
+	StartedAt  time.Time `json:"started_at"`
+	DurationMS float64   `json:"duration_ms,omitempty" doc:"In milliseconds; absent while it is in flight, and where nobody knows."`
+	RemoteAddr string    `json:"remote_addr,omitempty" doc:"Address and port that were dialled." example:"203.0.113.7:443"`
+	Late       bool      `json:"late,omitempty" doc:"Its outcome came when it was no longer the open attempt."`
+}
+
+// Attempt is an attempt with all that the ledger holds of it.
+type Attempt struct {
+	AttemptSummary
+	Request   AttemptRequest    `json:"request" doc:"Exactly what was sent, or was to be sent."`
+	Signature *AttemptSignature `json:"signature,omitempty"`
+	Response  *AttemptResponse  `json:"response,omitempty" doc:"What came back, if anything did."`
+	Failure   *AttemptFailure   `json:"failure,omitempty" doc:"Why no usable answer came, if none did."`
+	Timings   *AttemptTimings   `json:"timings,omitempty"`
+	TLS       *domain.TLSFacts  `json:"tls,omitempty"`
+	Node      string            `json:"node" doc:"The process that made the attempt."`
+	Timeout   domain.Duration   `json:"timeout" example:"20s"`
+	Erased    bool              `json:"erased,omitempty" doc:"The event's content was erased: body, response and error text are gone for good."`
+}
+
+// AttemptRequest is a request as it went on the wire.
+type AttemptRequest struct {
+	Method  string          `json:"method" example:"POST"`
+	URL     string          `json:"url" doc:"Whole for the roles admin and operator; others see scheme and host." example:"https://example.com/hooks/agenfleet"`
+	Headers []domain.Header `json:"headers" nullable:"false" doc:"All of them, the signature's three included, in order."`
+	Body    string          `json:"body,omitempty" doc:"Byte for byte what was signed."`
+}
+
+// AttemptSignature is what was signed, with what.
+type AttemptSignature struct {
+	Scheme           string   `json:"scheme" example:"v1"`
+	KeyIDs           []string `json:"key_ids" nullable:"false"`
+	WebhookID        string   `json:"webhook_id"`
+	WebhookTimestamp int64    `json:"webhook_timestamp" doc:"In unix seconds."`
+	Signatures       string   `json:"signatures" doc:"The header's value."`
+}
+
+// AttemptResponse is what a receiver answered.
+type AttemptResponse struct {
+	Status     int             `json:"status" example:"200"`
+	Headers    []domain.Header `json:"headers,omitempty"`
+	Body       string          `json:"body,omitempty" doc:"Its beginning, where it is text."`
+	BodyBase64 string          `json:"body_base64,omitempty" doc:"Its beginning, where it is no text."`
+	Truncated  bool            `json:"truncated,omitempty" doc:"More came than is kept."`
+	RetryAfter domain.Duration `json:"retry_after,omitzero" required:"false" doc:"That the receiver asked for."`
+}
+
+// AttemptFailure says why no usable answer came.
+type AttemptFailure struct {
+	Phase   string `json:"phase,omitempty" example:"connect"`
+	Code    string `json:"code" example:"connection_refused"`
+	Message string `json:"message,omitempty"`
+	Sent    string `json:"sent,omitempty" enum:"no,maybe" doc:"Whether the request can have reached the receiver."`
+}
+
+// AttemptTimings are in milliseconds; a phase that did not happen is absent.
+type AttemptTimings struct {
+	DNS       float64 `json:"dns_ms,omitempty"`
+	Connect   float64 `json:"connect_ms,omitempty"`
+	TLS       float64 `json:"tls_ms,omitempty"`
+	FirstByte float64 `json:"first_byte_ms,omitempty"`
+	Total     float64 `json:"total_ms"`
+}
+
+func showAttempt(r *projections.AttemptRow) AttemptSummary {
+	return AttemptSummary{ID: r.ID, DeliveryID: r.DeliveryID, EventID: r.EventID, EndpointID: r.EndpointID, N: r.N,
+		Trigger: string(r.Trigger), Forced: r.Forced, Status: string(r.Status), Code: r.Code,
+		ErrorCode: string(r.ErrorCode), StartedAt: r.StartedAt, DurationMS: milliseconds(r.Duration.Microseconds()),
+		RemoteAddr: r.RemoteAddr, Late: r.Late}
+}
+
+func milliseconds(us int64) float64 { return float64(us) / 1000 }
+
+func (a *api) registerAttempts() {
+	register(a, operation{id: "list-attempts", tag: "Attempts", summary: "List attempts"}, a.listAttempts)
+	register(a, operation{id: "get-attempt", tag: "Attempts", summary: "Get an attempt: request, signature, response",
+		description: "Read from the delivery's records on the ledger, and opened by the vault."}, a.getAttempt)
+}
+
+type listAttemptsInput struct {
+	PageInput
+	EndpointID string `query:"endpoint_id" maxLength:"128"`
+	EventID    string `query:"event_id" maxLength:"128"`
+	DeliveryID string `query:"delivery_id" maxLength:"128"`
+	Status     string `query:"status" enum:"in_flight,succeeded,failed,interrupted"`
+	Code       int    `query:"code" minimum:"0" maximum:"999" doc:"HTTP status of the response."`
+	ErrorCode  string `query:"error_code" maxLength:"64" example:"timeout"`
+}
+
+func (a *api) listAttempts(ctx context.Context, c *caller, in *listAttemptsInput) (*listOutput[AttemptSummary], error) {
+	if err := a.rowsAt(ctx, domain.Position(in.MinPosition)); err != nil {
+		return nil, err
+	}
+	page, err := a.History.Attempts(ctx, projections.AttemptFilter{List: in.list(c.tenant), EndpointID: in.EndpointID,
+		EventID: in.EventID, DeliveryID: in.DeliveryID, Status: projections.AttemptStatus(in.Status), Code: in.Code,
+		ErrorCode: domain.ErrorCode(in.ErrorCode)})
+	return answerPage(page, err, showAttempt)
+}
+
+type attemptPath struct {
+	ID string `path:"id" maxLength:"128" doc:"The attempt's id." example:"att_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C"`
+}
+
+type attemptOutput struct {
+	Body Attempt
+}
+
+func (a *api) getAttempt(ctx context.Context, c *caller, in *attemptPath) (*attemptOutput, error) {
+	row, err := lookAgain(ctx, a, a.rowsAt, func() (projections.AttemptRow, error) {
+		return a.History.Attempt(ctx, c.tenant, in.ID)
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := Attempt{AttemptSummary: showAttempt(&row)}
+	for r, err := range a.Store.ReadStream(ctx, domain.DeliveryStream(c.tenant, row.DeliveryID), 0) {
+		if err != nil {
+			return nil, err
+		}
+		if err := a.addRecord(ctx, c, &out, r); err != nil {
+			return nil, err
+		}
+	}
+	return &attemptOutput{out}, a.addBody(ctx, c, &out)
+}
+
+// addRecord adds what a record of the delivery says about the attempt.
+func (a *api) addRecord(ctx context.Context, c *caller, out *Attempt, r *domain.Record) error {
+	switch f := r.Fact.(type) {
+	case *domain.AttemptStarted:
+		if f.Attempt == out.ID {
+			return a.addRequest(ctx, c, out, f)
+		}
+	case *domain.RequestSigned:
+		if f.Attempt == out.ID {
+			addSignature(out, f)
+		}
+	case *domain.ResponseReceived:
+		if f.Attempt == out.ID {
+			return a.addResponse(ctx, out, r, f)
+		}
+	case *domain.AttemptFailed:
+		if f.Attempt == out.ID {
+			return a.addFailure(ctx, out, r, f)
+		}
+	case *domain.AttemptInterrupted:
+		if f.Attempt == out.ID {
+			out.Failure = &AttemptFailure{Code: string(domain.CodeInterrupted), Message: f.Reason, Sent: domain.SentMaybe}
+		}
+	}
+	return nil
+}
+
+// addRequest adds the intent. The URL's path stands in the endpoint's record of that revision.
+func (a *api) addRequest(ctx context.Context, c *caller, out *Attempt, f *domain.AttemptStarted) error {
+	out.Node, out.Timeout = f.Node, f.Timeout
+	out.Request.Method, out.Request.Headers = f.Method, append([]domain.Header{}, f.Headers...)
+	var at *domain.Record
+	var cfg *domain.EndpointConfig
+	for r, err := range a.Store.ReadStream(ctx, domain.EndpointStream(c.tenant, out.EndpointID), 0) {
+		if err != nil {
+			return err
+		}
+		if r.Revision > f.EndpointRevision {
+			break
+		}
+		switch e := r.Fact.(type) {
+		case *domain.EndpointRegistered:
+			at, cfg = r, &e.Config
+		case *domain.EndpointReconfigured:
+			at, cfg = r, &e.Config
+		}
+	}
+	if cfg == nil {
+		return errors.New("the endpoint's configuration of the attempt is not on the ledger")
+	}
+	var err error
+	out.Request.URL, err = a.targetURL(ctx, c, cfg, vault.PlaceOf(at))
+	return err
+}
+
+func addSignature(out *Attempt, f *domain.RequestSigned) {
+	out.Signature = &AttemptSignature{Scheme: f.Scheme, KeyIDs: append([]string{}, f.KeyIDs...), WebhookID: f.WebhookID,
+		WebhookTimestamp: f.WebhookTimestamp, Signatures: f.Signatures}
+	out.Request.Headers = append(out.Request.Headers, domain.Header{Name: domain.HeaderWebhookID, Value: f.WebhookID},
+		domain.Header{Name: domain.HeaderWebhookTimestamp, Value: strconv.FormatInt(f.WebhookTimestamp, 10)},
+		domain.Header{Name: domain.HeaderWebhookSignature, Value: f.Signatures})
+}
+
+func (a *api) addResponse(ctx context.Context, out *Attempt, r *domain.Record, f *domain.ResponseReceived) error {
+	out.RemoteAddr, out.TLS, out.Timings = f.RemoteAddr, f.TLS, showTimings(&f.Timings)
+	res := &AttemptResponse{Status: f.Status, Truncated: f.Truncated, RetryAfter: f.RetryAfter}
+	out.Response = res
+	var content domain.ResponseContent
+	if err := a.openErasable(ctx, out, vault.PlaceOf(r), f.Content, &content); err != nil {
+		return err
+	}
+	res.Headers = content.Headers
+	if utf8.Valid(content.Body) {
+		res.Body = string(content.Body)
+	} else {
+		res.BodyBase64 = base64.StdEncoding.EncodeToString(content.Body)
+	}
+	return nil
+}
+
+func (a *api) addFailure(ctx context.Context, out *Attempt, r *domain.Record, f *domain.AttemptFailed) error {
+	out.RemoteAddr, out.Timings = f.RemoteAddr, showTimings(&f.Timings)
+	var content domain.FailureContent
+	err := a.openErasable(ctx, out, vault.PlaceOf(r), f.Content, &content)
+	out.Failure = &AttemptFailure{Phase: f.Phase, Code: string(f.Code), Message: content.Message, Sent: f.Sent}
+	return err
+}
+
+// addBody adds the event's body, which every attempt sends.
+func (a *api) addBody(ctx context.Context, c *caller, out *Attempt) error {
+	e, err := a.readEvent(ctx, c.tenant, out.EventID)
+	if err != nil {
+		return err
+	}
+	var content domain.EventContent
+	if err := a.openErasable(ctx, out, vault.PlaceOf(e.record), e.received.Content, &content); err != nil {
+		return err
+	}
+	out.Request.Body = string(content.Body)
+	return nil
+}
+
+// openErasable opens content, or notes that it was erased.
+func (a *api) openErasable(ctx context.Context, out *Attempt, p vault.Place, s *domain.Sealed, into any) error {
+	err := a.open(ctx, p, s, into)
+	if errors.Is(err, vault.ErrErased) {
+		out.Erased = true
+		return nil
+	}
+	return err
+}
+
+func showTimings(t *domain.Timings) *AttemptTimings {
+	return &AttemptTimings{DNS: milliseconds(t.DNS), Connect: milliseconds(t.Connect), TLS: milliseconds(t.TLS),
+		FirstByte: milliseconds(t.FirstByte), Total: milliseconds(t.Total)}
+}

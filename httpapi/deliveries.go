@@ -1,0 +1,168 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"hookledger/domain"
+	"hookledger/ledger"
+	"hookledger/projections"
+)
+
+// Delivery is an event on its way to one endpoint.
+type Delivery struct {
+	ID            string           `json:"id" example:"dlv_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C"`
+	EventID       string           `json:"event_id" example:"evt_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C"`
+	Event         string           `json:"event" doc:"The event's type." example:"agent.budget_alert"`
+	EndpointID    string           `json:"endpoint_id" example:"ep_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C"`
+	Status        string           `json:"status" enum:"pending,in_flight,retrying,held,succeeded,exhausted,cancelled"`
+	AttemptCount  int              `json:"attempt_count" doc:"Attempts begun so far."`
+	NextAttemptAt *time.Time       `json:"next_attempt_at,omitempty" doc:"While it has not ended."`
+	Code          int              `json:"code,omitempty" doc:"HTTP status of the last response." example:"200"`
+	ErrorCode     string           `json:"error_code,omitempty" doc:"Why the last attempt failed." example:"timeout"`
+	CreatedAt     time.Time        `json:"created_at"`
+	UpdatedAt     time.Time        `json:"updated_at"`
+	CompletedAt   *time.Time       `json:"completed_at,omitempty"`
+	Attempts      []AttemptSummary `json:"attempts,omitempty" doc:"All of them, the first one first; not in lists."`
+}
+
+type deliveryOutput struct {
+	Body Delivery
+}
+
+// showDelivery shows a row. A delivery whose endpoint is disabled waits for that, whatever its row says.
+func (a *api) showDelivery(r *projections.DeliveryRow) Delivery {
+	status := r.Status
+	if status == domain.StatusPending || status == domain.StatusRetrying {
+		if e, ok := a.Directory.Endpoint(r.Tenant, r.EndpointID); ok && e.Disabled && e.Exists() {
+			status = domain.StatusHeld
+		}
+	}
+	return Delivery{ID: r.ID, EventID: r.EventID, Event: r.EventType, EndpointID: r.EndpointID, Status: string(status),
+		AttemptCount: r.Attempts, NextAttemptAt: timeOrNil(r.DueAt), Code: r.LastCode, ErrorCode: string(r.LastError),
+		CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt, CompletedAt: timeOrNil(r.CompletedAt)}
+}
+
+func (a *api) registerDeliveries() {
+	register(a, operation{id: "list-deliveries", tag: "Deliveries", summary: "List deliveries"}, a.listDeliveries)
+	register(a, operation{id: "get-delivery", tag: "Deliveries", summary: "Get a delivery with its attempts"},
+		a.getDelivery)
+	register(a, operation{id: "retry-delivery", tag: "Deliveries", summary: "Retry a delivery",
+		status: http.StatusAccepted, description: "Makes it due at once, in place of its next retry. One that was " +
+			"exhausted or cancelled is reopened for one attempt. One that succeeded is sent again only with force, and " +
+			"the request is marked with the header webhook-replay."}, a.retryDelivery)
+}
+
+type listDeliveriesInput struct {
+	PageInput
+	EndpointID string `query:"endpoint_id" maxLength:"128"`
+	EventID    string `query:"event_id" maxLength:"128"`
+	Event      string `query:"event" maxLength:"128" doc:"A type, or a pattern such as agent.*" example:"agent.*"`
+	Status     string `query:"status" enum:"pending,in_flight,retrying,held,succeeded,exhausted,cancelled"`
+	Code       int    `query:"code" minimum:"0" maximum:"999" doc:"HTTP status of the last response."`
+}
+
+func (a *api) listDeliveries(ctx context.Context, c *caller, in *listDeliveriesInput) (*listOutput[Delivery], error) {
+	if err := a.rowsAt(ctx, domain.Position(in.MinPosition)); err != nil {
+		return nil, err
+	}
+	page, err := a.History.Deliveries(ctx, projections.DeliveryFilter{List: in.list(c.tenant), EndpointID: in.EndpointID,
+		EventID: in.EventID, EventType: in.Event, Status: domain.DeliveryStatus(in.Status), Code: in.Code})
+	return answerPage(page, err, a.showDelivery)
+}
+
+type deliveryPath struct {
+	ID string `path:"id" maxLength:"128" doc:"The delivery's id." example:"dlv_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C"`
+}
+
+// delivery finds a delivery's row.
+func (a *api) delivery(ctx context.Context, tenant, id string) (projections.DeliveryRow, error) {
+	return lookAgain(ctx, a, a.rowsAt, func() (projections.DeliveryRow, error) {
+		return a.History.Delivery(ctx, tenant, id)
+	})
+}
+
+func (a *api) getDelivery(ctx context.Context, c *caller, in *deliveryPath) (*deliveryOutput, error) {
+	row, err := a.delivery(ctx, c.tenant, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	out := a.showDelivery(&row)
+	filter := projections.AttemptFilter{DeliveryID: row.ID,
+		List: projections.List{Tenant: c.tenant, Limit: 250, Ascending: true}}
+	for {
+		page, err := a.History.Attempts(ctx, filter)
+		if err != nil {
+			return nil, err
+		}
+		for i := range page.Rows {
+			out.Attempts = append(out.Attempts, showAttempt(&page.Rows[i]))
+		}
+		if !page.HasMore {
+			return &deliveryOutput{out}, nil
+		}
+		filter.Cursor = page.NextCursor
+	}
+}
+
+type retryInput struct {
+	ID string `path:"id" maxLength:"128" doc:"The delivery's id." example:"dlv_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C"`
+	IdempotencyInput
+	Body *struct {
+		Force bool `json:"force,omitempty" doc:"Send it again although it succeeded."`
+	}
+}
+
+func (a *api) retryDelivery(ctx context.Context, c *caller, in *retryInput) (*deliveryOutput, error) {
+	if err := a.Room(); err != nil {
+		return nil, err
+	}
+	row, err := a.delivery(ctx, c.tenant, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	e, ok := a.Directory.Endpoint(c.tenant, row.EndpointID)
+	if !ok || !e.Exists() {
+		return nil, domain.Refuse(domain.KindConflict, "endpoint_removed", "the delivery's endpoint was deleted",
+			"make a new endpoint, and post the event again under a new id")
+	}
+	force := in.Body != nil && in.Body.Force
+	policy := domain.RetryPolicy{Schedule: e.Config.RetrySchedule, Jitter: domain.DefaultJitter}
+	due := domain.Due{Tenant: c.tenant, Endpoint: row.EndpointID, Delivery: row.ID, Event: row.EventID, DueAt: row.DueAt}
+	parts := retryParts(c.tenant, row.ID, force, in.IdempotencyKey)
+	other := retryParts(c.tenant, row.ID, !force, in.IdempotencyKey)
+	_, done, err := ledger.Execute(ctx, a.Store, domain.DeliveryStream(c.tenant, row.ID),
+		func() *origin[*origin[*domain.Delivery]] {
+			return withOrigin(withOrigin(domain.NewDelivery(), other...), parts...)
+		}, func(o *origin[*origin[*domain.Delivery]]) ([]domain.Record, error) {
+			switch {
+			case o.made != nil:
+				return nil, nil
+			case o.state.made != nil:
+				return nil, errIdempotencyConflict
+			}
+			s := a.stamp(c)
+			s.Base = a.base(s, parts...)
+			return o.state.state.RequestRetry(s, due, policy, force)
+		})
+	if err != nil {
+		return nil, err
+	}
+	if err := a.rowsAt(ctx, done.Position); err != nil {
+		return nil, err
+	}
+	if row, err = a.delivery(ctx, c.tenant, in.ID); err != nil {
+		return nil, err
+	}
+	return &deliveryOutput{a.showDelivery(&row)}, nil
+}
+
+// retryParts are what the record of a retry derives its id from; the key stands last.
+func retryParts(tenant, delivery string, force bool, key string) []string {
+	body := "retry"
+	if force {
+		body = "force"
+	}
+	return []string{tenant, "retry-delivery", delivery, body, key}
+}

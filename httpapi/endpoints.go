@@ -1,0 +1,181 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"slices"
+	"time"
+
+	"hookledger/domain"
+	"hookledger/vault"
+)
+
+// EndpointConfig is what of an endpoint can be set.
+type EndpointConfig struct {
+	URL           string            `json:"url" minLength:"1" maxLength:"2048" doc:"Where the events go: http or https, no credentials, no fragment." example:"https://example.com/hooks/agenfleet"`
+	EventTypes    []string          `json:"event_types" nullable:"false" maxItems:"100" doc:"Types or patterns: agent.* takes all types below agent, * takes all." example:"[\"agent.*\"]"`
+	Description   string            `json:"description,omitempty" maxLength:"1024"`
+	Metadata      map[string]string `json:"metadata,omitempty" doc:"At most 50 entries of your own."`
+	RetrySchedule []domain.Duration `json:"retry_schedule,omitzero" required:"false" nullable:"false" maxItems:"50" doc:"The wait before each retry; empty: no retry; absent: the default, which ends after about 3 days." example:"[\"5s\",\"5m\",\"1h\"]"`
+	Timeout       domain.Duration   `json:"timeout,omitzero" required:"false" doc:"Of one attempt, 100ms to 60s; absent: 20s." example:"20s"`
+	RateLimit     float64           `json:"rate_limit,omitempty" minimum:"0" doc:"Requests a second at most; 0: no limit."`
+	MaxInFlight   int               `json:"max_in_flight,omitempty" minimum:"0" doc:"Requests at once at most; 0: the server's default."`
+}
+
+// Endpoint is an endpoint as shown; Secret is there once, in the answer to its creation.
+type Endpoint struct {
+	ID             string            `json:"id" example:"ep_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C"`
+	Secret         string            `json:"secret,omitempty" doc:"The signing secret (whsec_…). It is shown this once."`
+	URL            string            `json:"url" doc:"Whole for the roles admin and operator; others see scheme and host." example:"https://example.com/hooks/agenfleet"`
+	Kind           string            `json:"kind" example:"webhook"`
+	Status         string            `json:"status" enum:"enabled,disabled"`
+	DisabledReason string            `json:"disabled_reason,omitempty" example:"manual"`
+	EventTypes     []string          `json:"event_types" nullable:"false"`
+	Description    string            `json:"description,omitempty"`
+	Metadata       map[string]string `json:"metadata,omitempty"`
+	RetrySchedule  []domain.Duration `json:"retry_schedule" nullable:"false"`
+	Timeout        domain.Duration   `json:"timeout" example:"20s"`
+	RateLimit      float64           `json:"rate_limit,omitempty"`
+	MaxInFlight    int               `json:"max_in_flight,omitempty"`
+	Signing        domain.Signing    `json:"signing"`
+	Revision       domain.Revision   `json:"revision" doc:"Grows with each change; the ETag, for If-Match."`
+	CreatedAt      time.Time         `json:"created_at"`
+	UpdatedAt      time.Time         `json:"updated_at"`
+}
+
+type endpointOutput struct {
+	ETag string `header:"ETag"`
+	Body Endpoint
+}
+
+var errNoSuchEndpoint = domain.Refuse(domain.KindNotFound, "endpoint_not_found", "there is no such endpoint",
+	"list them with: hookledger endpoint list")
+
+func (a *api) registerEndpoints() {
+	register(a, operation{id: "list-endpoints", tag: "Endpoints", summary: "List endpoints"}, a.listEndpoints)
+	register(a, operation{id: "create-endpoint", tag: "Endpoints", summary: "Create an endpoint",
+		status: http.StatusCreated, description: "From the answer on, events that match go there. The signing secret is " +
+			"shown in this one answer. A tenant has at most 1,000 endpoints."}, a.createEndpoint)
+	register(a, operation{id: "get-endpoint", tag: "Endpoints", summary: "Get an endpoint"}, a.getEndpoint)
+	register(a, operation{id: "update-endpoint", tag: "Endpoints", summary: "Change an endpoint",
+		description: mergePatchDoc, document: patchOf[EndpointConfig](a, "EndpointPatch")}, a.updateEndpoint)
+	register(a, operation{id: "delete-endpoint", tag: "Endpoints", summary: "Delete an endpoint",
+		status: http.StatusNoContent, description: "It ends all its deliveries that are not in flight."}, a.deleteEndpoint)
+	register(a, operation{id: "enable-endpoint", tag: "Endpoints", summary: "Enable an endpoint",
+		description: "Its deliveries that were held go on."}, a.enableEndpoint)
+	register(a, operation{id: "disable-endpoint", tag: "Endpoints", summary: "Disable an endpoint",
+		description: "Its deliveries are held until it is enabled; events that come meanwhile are not routed to it."},
+		a.disableEndpoint)
+}
+
+func (a *api) listEndpoints(ctx context.Context, c *caller, in *struct{ PageInput }) (*listOutput[Endpoint], error) {
+	at, now, err := a.tableNow(ctx, in.MinPosition)
+	if err != nil {
+		return nil, err
+	}
+	routing, ok := a.Directory.Routing(c.tenant)
+	if !ok {
+		return nil, errNoSuchTenant
+	}
+	var rows []placed[*domain.Endpoint]
+	for _, e := range routing.Endpoints {
+		rows = append(rows, placed[*domain.Endpoint]{e.CreatedAt, e.ID, e})
+	}
+	slices.SortFunc(rows, placed[*domain.Endpoint].compare)
+	page, err := pageOf(&in.PageInput, rows, at, now)
+	if err != nil {
+		return nil, err
+	}
+	b := page.Body
+	out := &listOutput[Endpoint]{Body: List[Endpoint]{Data: make([]Endpoint, len(b.Data)), NextCursor: b.NextCursor,
+		HasMore: b.HasMore, AsOfPosition: b.AsOfPosition, AsOf: b.AsOf}}
+	for i, e := range b.Data { // only those of the page are opened
+		if out.Body.Data[i], err = a.showEndpoint(ctx, c, e); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+type endpointPath struct {
+	ID string `path:"id" maxLength:"128" doc:"The endpoint's id." example:"ep_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C"`
+}
+
+func (a *api) getEndpoint(ctx context.Context, c *caller, in *endpointPath) (*endpointOutput, error) {
+	e, err := lookAgain(ctx, a, a.configAt, func() (*domain.Endpoint, error) {
+		if e, ok := a.Directory.Endpoint(c.tenant, in.ID); ok && e.Exists() {
+			return e, nil
+		}
+		return nil, errNoSuchEndpoint
+	})
+	if err != nil {
+		return nil, err
+	}
+	return a.answerEndpoint(ctx, c, e)
+}
+
+func (a *api) answerEndpoint(ctx context.Context, c *caller, e *domain.Endpoint) (*endpointOutput, error) {
+	shown, err := a.showEndpoint(ctx, c, e)
+	return &endpointOutput{ETag: etag(e.Revision), Body: shown}, err
+}
+
+func (a *api) showEndpoint(ctx context.Context, c *caller, e *domain.Endpoint) (Endpoint, error) {
+	cfg := &e.Config
+	url, err := a.endpointURL(ctx, c, e)
+	if err != nil {
+		return Endpoint{}, err
+	}
+	status := "enabled"
+	if e.Disabled {
+		status = "disabled"
+	}
+	return Endpoint{ID: e.ID, URL: url, Kind: cfg.Kind, Status: status, DisabledReason: e.DisabledReason,
+		EventTypes: cfg.EventTypes, Description: cfg.Description, Metadata: cfg.Metadata,
+		RetrySchedule: append([]domain.Duration{}, cfg.RetrySchedule...), Timeout: cfg.Timeout, RateLimit: cfg.RateLimit,
+		MaxInFlight: cfg.MaxInFlight, Signing: cfg.Signing, Revision: e.Revision, CreatedAt: e.CreatedAt,
+		UpdatedAt: e.UpdatedAt}, nil
+}
+
+// endpointURL is the URL as far as the caller may see it.
+func (a *api) endpointURL(ctx context.Context, c *caller, e *domain.Endpoint) (string, error) {
+	place := vault.Place{Tenant: e.Tenant, Stream: domain.EndpointStream(e.Tenant, e.ID), Record: e.ConfigRecord,
+		Type: e.ConfigType}
+	return a.targetURL(ctx, c, &e.Config, place)
+}
+
+// targetURL opens a configuration's URL: whole for those who may see it. Others, and everybody once it is erased, see
+// scheme and host.
+func (a *api) targetURL(ctx context.Context, c *caller, cfg *domain.EndpointConfig, p vault.Place) (string, error) {
+	const hidden = "/…"
+	if !c.seesURLs() {
+		return cfg.Scheme + "://" + cfg.Host + hidden, nil
+	}
+	content, err := a.openEndpoint(ctx, cfg, p)
+	if errors.Is(err, vault.ErrErased) {
+		return cfg.Scheme + "://" + cfg.Host + hidden, nil
+	}
+	if err != nil {
+		return "", err
+	}
+	return cfg.Target(content), nil
+}
+
+func (a *api) openEndpoint(ctx context.Context, cfg *domain.EndpointConfig, p vault.Place) (domain.EndpointContent, error) {
+	var content domain.EndpointContent
+	err := a.open(ctx, p, cfg.Content, &content)
+	return content, err
+}
+
+// open decrypts what a record seals and reads it.
+func (a *api) open(ctx context.Context, p vault.Place, s *domain.Sealed, into any) error {
+	if s.Empty() {
+		return nil
+	}
+	plain, err := a.Vault.Open(ctx, p, s)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(plain, into)
+}

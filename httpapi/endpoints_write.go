@@ -1,0 +1,267 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"maps"
+	"slices"
+
+	"github.com/oklog/ulid/v2"
+
+	"hookledger/delivery"
+	"hookledger/domain"
+	"hookledger/ledger"
+	"hookledger/vault"
+)
+
+type createEndpointInput struct {
+	IdempotencyInput
+	Body EndpointConfig
+}
+
+// target is an endpoint's URL, taken apart and found to be one that may be set.
+type target struct{ scheme, host, path string }
+
+func (a *api) parseTarget(url string) (target, error) {
+	var t target
+	var err error
+	if t.scheme, t.host, t.path, err = domain.ParseTarget(url); err != nil {
+		return t, err
+	}
+	return t, delivery.CheckTarget(a.Egress, t.scheme, t.host)
+}
+
+// config is the configuration that the ledger gets, without its sealed content and its key.
+func (in *EndpointConfig) config(t target) domain.EndpointConfig {
+	cfg := domain.EndpointConfig{Kind: "webhook", Scheme: t.scheme, Host: t.host, Description: in.Description,
+		Metadata: in.Metadata, EventTypes: in.EventTypes, RetrySchedule: in.RetrySchedule, Timeout: in.Timeout,
+		RateLimit: in.RateLimit, MaxInFlight: in.MaxInFlight}
+	if cfg.RetrySchedule == nil {
+		cfg.RetrySchedule = domain.DefaultRetrySchedule()
+	}
+	if cfg.Timeout == 0 {
+		cfg.Timeout = domain.Duration(domain.DefaultTimeout)
+	}
+	return cfg
+}
+
+// sameConfig compares two configurations but for what is sealed and for the key.
+func sameConfig(a, b *domain.EndpointConfig) bool {
+	return a.Kind == b.Kind && a.Scheme == b.Scheme && a.Host == b.Host && a.Description == b.Description &&
+		maps.Equal(a.Metadata, b.Metadata) && slices.Equal(a.EventTypes, b.EventTypes) &&
+		slices.Equal(a.RetrySchedule, b.RetrySchedule) && a.Timeout == b.Timeout && a.RateLimit == b.RateLimit &&
+		a.MaxInFlight == b.MaxInFlight
+}
+
+// seal seals an endpoint's path for the record that will carry it.
+func (a *api) seal(ctx context.Context, tenant string, s domain.Stamp, stream domain.Stream, recordType,
+	path string) (*domain.Sealed, error) {
+	keyID, err := a.Vault.DataKey(ctx, vault.Scope{Tenant: tenant, Type: "endpoint", At: s.At})
+	if err != nil {
+		return nil, err
+	}
+	plain, err := json.Marshal(domain.EndpointContent{Path: path})
+	if err != nil {
+		return nil, err
+	}
+	return a.Vault.Seal(ctx, keyID, vault.Place{Tenant: tenant, Stream: stream, Record: s.Base, Type: recordType}, plain)
+}
+
+func newEndpoint() *domain.Endpoint { return &domain.Endpoint{Revision: domain.NoStream} }
+
+func (a *api) createEndpoint(ctx context.Context, c *caller, in *createEndpointInput) (*createdOutput[Endpoint], error) {
+	if err := a.Room(); err != nil {
+		return nil, err
+	}
+	t, err := a.parseTarget(in.Body.URL)
+	if err != nil {
+		return nil, err
+	}
+	a.creating.Lock() // so that the limit holds: one at a time is counted, appended, and folded
+	defer a.creating.Unlock()
+	var secret domain.Secret
+	cfg := in.Body.config(t)
+	id := a.newID(domain.PrefixEndpoint, c.tenant, "create-endpoint", in.IdempotencyKey)
+	stream := domain.EndpointStream(c.tenant, id)
+	before := false
+	e, done, err := ledger.Execute(ctx, a.Store, stream, newEndpoint,
+		func(e *domain.Endpoint) ([]domain.Record, error) {
+			if before = e.ID != "" && in.IdempotencyKey != ""; before {
+				return nil, a.sameEndpoint(ctx, e, &cfg, t.path)
+			}
+			if _, err := e.Register(cfg); err != nil { // before a key is made for it
+				return nil, err
+			}
+			if err := a.roomForEndpoint(c.tenant); err != nil {
+				return nil, err
+			}
+			s := a.stamp(c)
+			if secret.Empty() {
+				if cfg.Signing, secret, err = a.Vault.NewSigningSecret(ctx, c.tenant); err != nil {
+					return nil, err
+				}
+			}
+			if cfg.Content, err = a.seal(ctx, c.tenant, s, stream, "EndpointRegistered", t.path); err != nil {
+				return nil, err
+			}
+			facts, err := e.Register(cfg)
+			return s.Records(stream, c.tenant, "", ulid.ULID{}, facts...), err
+		})
+	if err != nil {
+		return nil, err
+	}
+	if err := a.configAt(ctx, done.Position); err != nil {
+		return nil, err
+	}
+	shown, err := a.showEndpoint(ctx, c, e)
+	if err != nil {
+		return nil, err
+	}
+	if !before {
+		shown.Secret = secret.Reveal()
+	}
+	return answerCreated(before, "/v1/endpoints/"+id, etag(e.Revision), shown), nil
+}
+
+func (a *api) roomForEndpoint(tenant string) error {
+	if r, ok := a.Directory.Routing(tenant); ok && len(r.Endpoints) >= domain.MaxEndpoints {
+		return domain.Refuse(domain.KindConflict, "endpoint_limit", "the tenant has 1000 endpoints, which is the most",
+			"delete one that is not needed any more, or use another tenant")
+	}
+	return nil
+}
+
+// sameEndpoint says whether a repeated request asks for the endpoint that the first one made: the configuration as it
+// was registered is compared, whatever it was changed to since.
+func (a *api) sameEndpoint(ctx context.Context, e *domain.Endpoint, want *domain.EndpointConfig, path string) error {
+	if !e.Exists() {
+		return domain.Refuse(domain.KindConflict, "endpoint_removed",
+			"the endpoint that this Idempotency-Key made was deleted since", "use a new key for a new endpoint")
+	}
+	first, err := a.firstRecord(ctx, domain.EndpointStream(e.Tenant, e.ID))
+	if err != nil || first == nil {
+		return errors.Join(errors.New("the endpoint's first record can't be read"), err)
+	}
+	f, ok := first.Fact.(*domain.EndpointRegistered)
+	if !ok || !sameConfig(&f.Config, want) {
+		return errIdempotencyConflict
+	}
+	content, err := a.openEndpoint(ctx, &f.Config, vault.PlaceOf(first))
+	switch {
+	case errors.Is(err, vault.ErrErased): // nothing is left to compare with
+		return nil
+	case err != nil:
+		return err
+	case content.Path != path:
+		return errIdempotencyConflict
+	}
+	return nil
+}
+
+type updateEndpointInput struct {
+	ID      string `path:"id" maxLength:"128" doc:"The endpoint's id." example:"ep_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C"`
+	IfMatch string `header:"If-Match" doc:"The revision that the change is based on."`
+	RawBody []byte `contentType:"application/merge-patch+json"`
+}
+
+func (a *api) updateEndpoint(ctx context.Context, c *caller, in *updateEndpointInput) (*endpointOutput, error) {
+	if err := a.Room(); err != nil {
+		return nil, err
+	}
+	expected, err := parseIfMatch(in.IfMatch)
+	if err != nil {
+		return nil, err
+	}
+	return a.changeEndpoint(ctx, c, in.ID, func(e *domain.Endpoint, s domain.Stamp) ([]domain.Fact, error) {
+		if !e.Exists() {
+			return nil, errNoSuchEndpoint
+		}
+		if err := atRevision(expected, e.Revision, "endpoint"); err != nil {
+			return nil, err
+		}
+		have, path, err := a.configOf(ctx, e)
+		if err != nil {
+			return nil, err
+		}
+		next, err := mergePatch(have, in.RawBody)
+		if err != nil {
+			return nil, err
+		}
+		t, err := a.parseTarget(next.URL)
+		if err != nil {
+			return nil, err
+		}
+		cfg := next.config(t)
+		if sameConfig(&cfg, &e.Config) && t.path == path {
+			return nil, nil
+		}
+		cfg.Signing = e.Config.Signing
+		if _, err := e.Reconfigure(cfg, expected); err != nil { // before anything is sealed
+			return nil, err
+		}
+		stream := domain.EndpointStream(c.tenant, e.ID)
+		if cfg.Content, err = a.seal(ctx, c.tenant, s, stream, "EndpointReconfigured", t.path); err != nil {
+			return nil, err
+		}
+		return e.Reconfigure(cfg, expected)
+	})
+}
+
+// configOf is an endpoint's configuration as it can be set, whole, and its path.
+func (a *api) configOf(ctx context.Context, e *domain.Endpoint) (EndpointConfig, string, error) {
+	c := &e.Config
+	out := EndpointConfig{EventTypes: c.EventTypes, Description: c.Description, Metadata: c.Metadata,
+		RetrySchedule: c.RetrySchedule, Timeout: c.Timeout, RateLimit: c.RateLimit, MaxInFlight: c.MaxInFlight}
+	content, err := a.openEndpoint(ctx, c, vault.Place{Tenant: e.Tenant, Stream: domain.EndpointStream(e.Tenant, e.ID),
+		Record: e.ConfigRecord, Type: e.ConfigType})
+	if errors.Is(err, vault.ErrErased) {
+		return out, "", nil // the patch must bring a url
+	}
+	out.URL = c.Target(content)
+	return out, content.Path, err
+}
+
+// changeEndpoint decides on an endpoint, waits until the decision holds, and shows the result.
+func (a *api) changeEndpoint(ctx context.Context, c *caller, id string,
+	decide func(*domain.Endpoint, domain.Stamp) ([]domain.Fact, error)) (*endpointOutput, error) {
+	if !domain.ValidEventID(id) { // it names a stream
+		return nil, errNoSuchEndpoint
+	}
+	stream := domain.EndpointStream(c.tenant, id)
+	e, done, err := ledger.Execute(ctx, a.Store, stream, newEndpoint,
+		func(e *domain.Endpoint) ([]domain.Record, error) {
+			s := a.stamp(c)
+			facts, err := decide(e, s)
+			if err != nil || len(facts) == 0 {
+				return nil, err
+			}
+			return s.Records(stream, c.tenant, "", ulid.ULID{}, facts...), nil
+		})
+	if err != nil {
+		return nil, err
+	}
+	if err := a.configAt(ctx, done.Position); err != nil {
+		return nil, err
+	}
+	return a.answerEndpoint(ctx, c, e)
+}
+
+func (a *api) deleteEndpoint(ctx context.Context, c *caller, in *endpointPath) (*struct{}, error) {
+	_, err := a.changeEndpoint(ctx, c, in.ID, func(e *domain.Endpoint, _ domain.Stamp) ([]domain.Fact, error) {
+		return e.Remove()
+	})
+	return nil, err
+}
+
+func (a *api) enableEndpoint(ctx context.Context, c *caller, in *endpointPath) (*endpointOutput, error) {
+	return a.changeEndpoint(ctx, c, in.ID, func(e *domain.Endpoint, _ domain.Stamp) ([]domain.Fact, error) {
+		return e.Enable()
+	})
+}
+
+func (a *api) disableEndpoint(ctx context.Context, c *caller, in *endpointPath) (*endpointOutput, error) {
+	return a.changeEndpoint(ctx, c, in.ID, func(e *domain.Endpoint, _ domain.Stamp) ([]domain.Fact, error) {
+		return e.Disable("manual")
+	})
+}

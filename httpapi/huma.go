@@ -1,0 +1,135 @@
+package httpapi
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// huma's errors are made by functions in variables of its package, and its reading of field names is a variable too:
+// they are the only way to answer every error in one shape, and to refuse a field in another case. They are set once,
+// before anything is served.
+func init() {
+	//nolint:reassign // see above
+	huma.NewError = func(status int, msg string, errs ...error) huma.StatusError {
+		return humaProblem(status, msg, errs)
+	}
+	//nolint:reassign // see above
+	huma.NewErrorWithContext = func(ctx huma.Context, status int, msg string, errs ...error) huma.StatusError {
+		p := humaProblem(status, msg, errs)
+		url := ctx.URL()
+		p.Instance = url.Path
+		p.headers(ctx.SetHeader)
+		return p
+	}
+	huma.ValidateStrictCasing = true //nolint:reassign // see above
+}
+
+// humaProblem turns what huma refuses into a problem. It never quotes a value: some are secrets.
+func humaProblem(status int, msg string, errs []error) *Problem {
+	var p *Problem
+	switch status {
+	case http.StatusUnprocessableEntity, http.StatusBadRequest:
+		p = newProblem(http.StatusBadRequest, "invalid_request", "")
+	case http.StatusRequestEntityTooLarge:
+		p = newProblem(status, "body_too_large", "the body is too large: "+msg)
+	case http.StatusUnsupportedMediaType:
+		p = newProblem(status, "unsupported_media_type", "the body's content type is not taken: send application/json")
+	case http.StatusRequestTimeout:
+		p = newProblem(status, "body_timeout", "the body came too slowly: send it again")
+	default:
+		p = newProblem(status, "error", msg)
+	}
+	var said []string
+	for _, err := range errs {
+		f := FieldProblem{}
+		var detail *huma.ErrorDetail
+		switch {
+		case err == nil:
+			continue
+		case errors.As(err, &detail):
+			f.Location, f.Message = detail.Location, detail.Message
+		default:
+			f.Message = err.Error()
+		}
+		p.Errors = append(p.Errors, f)
+		said = append(said, strings.TrimPrefix(f.Location+": "+f.Message, ": "))
+	}
+	switch {
+	case p.Detail != "":
+	case len(said) == 0:
+		p.Detail = msg + ": see /openapi.json for what this route takes"
+	default:
+		p.Detail = strings.Join(said[:min(len(said), 3)], "; ") + ": see /openapi.json for what this route takes"
+	}
+	return p
+}
+
+// jsonFormat reads and writes JSON. What is ambiguous in a body (a name twice, invalid UTF-8) is refused.
+var jsonFormat = huma.Format{
+	Marshal: huma.DefaultJSONFormat.Marshal,
+	Unmarshal: func(data []byte, v any) error {
+		if err := checkJSON(data); err != nil {
+			return err
+		}
+		return json.Unmarshal(data, v)
+	},
+}
+
+// checkJSON says what is wrong with a text as one JSON value, without quoting it.
+func checkJSON(data []byte) error {
+	dec := jsontext.NewDecoder(bytes.NewReader(data))
+	if err := dec.SkipValue(); err != nil {
+		return fmt.Errorf("this is no valid JSON: %s", jsonComplaint(err))
+	}
+	if rest := bytes.TrimLeft(data[dec.InputOffset():], " \t\r\n"); len(rest) > 0 {
+		return errors.New("this is no valid JSON: something follows the value")
+	}
+	return nil
+}
+
+func jsonComplaint(err error) string {
+	var syntax *jsontext.SyntacticError
+	switch {
+	case errors.Is(err, jsontext.ErrDuplicateName):
+		return "a name stands twice in an object"
+	case errors.As(err, &syntax):
+		return fmt.Sprintf("%v at byte %d", syntax.Err, syntax.ByteOffset)
+	}
+	return "it ends too early"
+}
+
+// operation is what huma is told about a route: the rest stands in the table.
+type operation struct {
+	id          string
+	summary     string
+	description string
+	tag         string
+	status      int // when all went well; 0: 200
+	maxBody     int64
+	document    func(*huma.Operation)
+}
+
+// register binds a handler to its line in the table of routes. The handler's errors are answered as problems.
+func register[I, O any](a *api, o operation, handler func(context.Context, *caller, *I) (*O, error)) {
+	op := a.describe(o)
+	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
+		c := callerOf(ctx)
+		out, err := handler(ctx, c, in)
+		if err == nil {
+			return out, nil
+		}
+		p := problemOf(err)
+		a.finish(p, op.Method, c.path)
+		header := http.Header{}
+		p.headers(header.Set)
+		return nil, huma.ErrorWithHeaders(p, header)
+	})
+}

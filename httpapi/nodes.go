@@ -1,0 +1,119 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"hookledger/domain"
+)
+
+// Projection is where a read model of this node stands.
+type Projection struct {
+	Name     string          `json:"name" example:"history"`
+	Status   string          `json:"status" enum:"running,failed"`
+	Position domain.Position `json:"position" doc:"The ledger's position up to which it was folded."`
+	Head     domain.Position `json:"head" doc:"The ledger's last position."`
+	LagMS    float64         `json:"lag_ms" doc:"How long ago the oldest record that is not folded yet was recorded, in milliseconds."`
+	Error    string          `json:"error,omitempty" doc:"Why it stopped; shown to platform keys."`
+	RecordID string          `json:"record_id,omitempty" doc:"The record that it could not fold; shown to platform keys."`
+	Rebuilt  string          `json:"rebuilt,omitempty" doc:"Why it was folded anew when the server started."`
+}
+
+func (a *api) registerProjections() {
+	register(a, operation{id: "list-projections", tag: "Projections", summary: "List projections",
+		description: "The read models of this node, and how far they have come."}, a.listProjections)
+}
+
+func (a *api) listProjections(_ context.Context, c *caller, _ *struct{}) (*listOutput[Projection], error) {
+	out := &listOutput[Projection]{Body: List[Projection]{Data: []Projection{}, AsOfPosition: a.Store.Head()}}
+	for _, s := range a.History.Status() {
+		p := Projection{Name: s.Name, Status: "running", Position: s.Position, Head: s.Head,
+			LagMS: milliseconds(s.Behind.Microseconds()), Rebuilt: s.Rebuilt}
+		if s.Err != nil {
+			p.Status = "failed"
+			if c.platform() {
+				p.Error, p.RecordID = s.Err.Error(), s.Record
+			}
+		}
+		out.Body.Data = append(out.Body.Data, p)
+	}
+	return out, nil
+}
+
+// rowsPosition is the position up to which the rows are folded.
+func (a *api) rowsPosition() domain.Position {
+	for _, s := range a.History.Status() {
+		if s.Name == "history" {
+			return s.Position
+		}
+	}
+	return 0
+}
+
+// health is the answer of /livez and /readyz.
+type health struct {
+	Status  string   `json:"status"` // "ok" or "unavailable"
+	Version string   `json:"version"`
+	Because []string `json:"because,omitempty"`
+}
+
+func (a *api) livez(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Cache-Control", "no-store")
+	writeJSON(w, http.StatusOK, health{Status: "ok", Version: a.Version})
+}
+
+// readyz says whether this node takes and delivers events: 503 while it can't, with the reasons.
+func (a *api) readyz(w http.ResponseWriter, _ *http.Request) {
+	h := health{Status: "ok", Version: a.Version}
+	if err := a.Ready(); err != nil {
+		h.Because = append(h.Because, err.Error())
+	}
+	for _, s := range a.History.Status() {
+		if s.Err != nil {
+			h.Because = append(h.Because, "the projection "+s.Name+" stopped at record "+s.Record+
+				": rebuild it with hookledger projection rebuild")
+		}
+	}
+	status := http.StatusOK
+	if len(h.Because) > 0 {
+		h.Status, status = "unavailable", http.StatusServiceUnavailable
+		w.Header().Set("Retry-After", "1")
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	writeJSON(w, status, h)
+}
+
+// metrics shows the registry to Prometheus.
+func (a *api) metrics() http.Handler {
+	return promhttp.HandlerFor(a.Registry, promhttp.HandlerOpts{Timeout: 10 * time.Second})
+}
+
+// guardHealth serves what needs no key.
+func (a *api) guardHealth() {
+	public := func(h http.Handler) func(http.ResponseWriter, *http.Request, *caller) {
+		return func(w http.ResponseWriter, r *http.Request, _ *caller) { h.ServeHTTP(w, r) }
+	}
+	a.mux.guard("GET /livez", public(http.HandlerFunc(a.livez)))
+	a.mux.guard("GET /readyz", public(http.HandlerFunc(a.readyz)))
+	if !a.HideMetrics {
+		a.mux.guard("GET /metrics", public(a.metrics()))
+	}
+	a.mux.guard("GET /openapi.json", public(http.HandlerFunc(a.serveOpenAPI)))
+	a.mux.guard("GET /docs/", public(docs()))
+}
+
+// NewAdmin makes the handler for an address of its own: /livez, /readyz and /metrics, without a key.
+func NewAdmin(cfg Config) (http.Handler, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	a := &api{Config: cfg}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /livez", a.livez)
+	mux.HandleFunc("GET /readyz", a.readyz)
+	mux.Handle("GET /metrics", a.metrics())
+	return mux, nil
+}

@@ -1,0 +1,161 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"hookledger/domain"
+	"hookledger/ledger"
+)
+
+// problemType is the content type of every error (RFC 9457).
+const problemType = "application/problem+json"
+
+// Problem is the body of every error: RFC 9457 problem details with a stable code.
+type Problem struct {
+	Title    string         `json:"title" doc:"The HTTP status in words." example:"Bad Request"`
+	Status   int            `json:"status" doc:"The HTTP status." example:"400"`
+	Code     string         `json:"code" doc:"What went wrong; stable, made for programs." example:"no_event_types"`
+	Detail   string         `json:"detail" doc:"What is wrong, and what to do about it."`
+	Instance string         `json:"instance,omitempty" doc:"The path that was asked for." example:"/v1/endpoints"`
+	Errors   []FieldProblem `json:"errors,omitempty" doc:"What is wrong with which part of the request."`
+
+	retryAfter time.Duration
+	cause      error // of an internal error: for the log, never for the client
+}
+
+// FieldProblem is one thing that is wrong with a request. It never quotes the value.
+type FieldProblem struct {
+	Location string `json:"location,omitempty" doc:"Where, such as body.event_types[0]." example:"body.url"`
+	Message  string `json:"message" doc:"What is wrong there." example:"expected string"`
+}
+
+func (p *Problem) Error() string { return p.Detail }
+
+// Unwrap gives what an internal error was caused by.
+func (p *Problem) Unwrap() error { return p.cause }
+
+// GetStatus makes a Problem a huma.StatusError.
+func (p *Problem) GetStatus() int { return p.Status }
+
+// ContentType makes a Problem a huma.ContentTypeFilter.
+func (p *Problem) ContentType(string) string { return problemType }
+
+func newProblem(status int, code, detail string) *Problem {
+	p := &Problem{Title: http.StatusText(status), Status: status, Code: code, Detail: detail}
+	switch status {
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		p.retryAfter = time.Second
+	}
+	return p
+}
+
+// problemOf is the one mapping of errors to answers. What is not known here is an internal error: the client is told
+// nothing but where to look, and the cause goes to the log.
+func problemOf(err error) *Problem {
+	var p *Problem
+	if errors.As(err, &p) {
+		c := *p
+		return &c
+	}
+	var refusal *domain.Error
+	if errors.As(err, &refusal) {
+		return newProblem(statusOf(refusal), refusal.Code, refusal.Error())
+	}
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return newProblem(http.StatusRequestEntityTooLarge, "body_too_large",
+			"the body is too large: send at most "+strconv.FormatInt(tooLarge.Limit, 10)+" bytes")
+	case errors.Is(err, ledger.ErrTooLarge):
+		return newProblem(http.StatusRequestEntityTooLarge, "append_too_large",
+			"this is more than one append can hold: make it smaller")
+	case errors.Is(err, ledger.ErrConflict):
+		return newProblem(http.StatusServiceUnavailable, "contended",
+			"too many writers at once changed the same thing: repeat the request")
+	case errors.Is(err, ledger.ErrUnknownOutcome):
+		return newProblem(http.StatusServiceUnavailable, "unknown_outcome",
+			"it is not known whether this was written: repeat the request with the same id or Idempotency-Key")
+	case errors.Is(err, ledger.ErrUnavailable), errors.Is(err, ledger.ErrClosed):
+		return newProblem(http.StatusServiceUnavailable, "unavailable",
+			"the ledger is not available: nothing was written, repeat the request")
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return newProblem(http.StatusServiceUnavailable, "timeout", "the request took too long: repeat it")
+	}
+	p = newProblem(http.StatusInternalServerError, "internal", "")
+	p.cause = err
+	return p
+}
+
+func statusOf(e *domain.Error) int {
+	switch e.Kind {
+	case domain.KindInvalid:
+		return http.StatusBadRequest
+	case domain.KindNotFound:
+		return http.StatusNotFound
+	case domain.KindConflict:
+		if e.Code == "revision_conflict" {
+			return http.StatusPreconditionFailed
+		}
+		return http.StatusConflict
+	case domain.KindForbidden:
+		return http.StatusForbidden
+	case domain.KindTooLarge:
+		return http.StatusRequestEntityTooLarge
+	case domain.KindNoRoom:
+		return http.StatusInsufficientStorage
+	case domain.KindUnavailable:
+		return http.StatusServiceUnavailable
+	case domain.KindErased:
+		return http.StatusGone
+	}
+	return http.StatusInternalServerError
+}
+
+// headers that go with a problem.
+func (p *Problem) headers(set func(name, value string)) {
+	set("Cache-Control", "no-store")
+	if p.retryAfter > 0 {
+		set("Retry-After", strconv.Itoa(int((p.retryAfter+time.Second-1)/time.Second)))
+	}
+	if p.Status == http.StatusUnauthorized {
+		set("WWW-Authenticate", `Bearer realm="hookledger"`)
+	}
+}
+
+// finish completes a problem for one request, and logs the cause of an internal one under an id that the client gets.
+func (a *api) finish(p *Problem, method, path string) {
+	p.Instance = path
+	if p.Status != http.StatusInternalServerError {
+		return
+	}
+	id := ulid.ULID(a.NewID()).String()
+	a.Logger.Error("request failed", "error_id", id, "method", method, "path", path, "error", p.cause)
+	p.Code, p.Detail = "internal", "an internal error; the server's log says more under error_id "+id
+}
+
+// fail answers a request with the problem of an error.
+func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
+	p := problemOf(err)
+	a.finish(p, r.Method, r.URL.Path)
+	p.headers(w.Header().Set)
+	w.Header().Set("Content-Type", problemType)
+	writeJSON(w, p.Status, p)
+}
+
+// writeJSON writes a small answer; the client's going away is its own affair.
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	if w.Header().Get("Content-Type") == "" {
+		w.Header().Set("Content-Type", "application/json")
+	}
+	w.WriteHeader(status)
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	_ = enc.Encode(v)
+}

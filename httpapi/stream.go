@@ -1,0 +1,62 @@
+package httpapi
+
+import (
+	"net/http"
+	"time"
+)
+
+// streamWriter writes a long answer. Each flush has a deadline, so that a client that does not read holds no memory and
+// no goroutine for ever.
+type streamWriter struct {
+	w      http.ResponseWriter
+	rc     *http.ResponseController
+	buf    []byte
+	line   []byte // for the caller to build lines in
+	broken bool   // the client is gone
+}
+
+// writeWithin is how long a client may take for what is written at once.
+const writeWithin = 30 * time.Second
+
+func newStreamWriter(w http.ResponseWriter) *streamWriter {
+	return &streamWriter{w: w, rc: http.NewResponseController(w), buf: make([]byte, 0, 64<<10)}
+}
+
+// begin sends the header.
+func (s *streamWriter) begin(contentType string) {
+	h := s.w.Header()
+	h.Set("Content-Type", contentType)
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Accel-Buffering", "no") // proxies pass each line on at once
+	s.w.WriteHeader(http.StatusOK)
+}
+
+func (s *streamWriter) write(b []byte) error {
+	s.buf = append(s.buf, b...)
+	if len(s.buf) < 32<<10 {
+		return nil
+	}
+	return s.flush()
+}
+
+// comment writes a line that a reader of server-sent events ignores.
+func (s *streamWriter) comment(text string) error {
+	if err := s.write([]byte(": " + text + "\n\n")); err != nil {
+		return err
+	}
+	return s.flush()
+}
+
+func (s *streamWriter) flush() error {
+	// A writer that knows no deadlines is a test's, or a server's own: it has its own way to end a slow client.
+	_ = s.rc.SetWriteDeadline(time.Now().Add(writeWithin))
+	_, err := s.w.Write(s.buf)
+	s.buf = s.buf[:0]
+	if err == nil {
+		err = s.rc.Flush()
+	}
+	if err != nil {
+		s.broken = true
+	}
+	return err
+}
