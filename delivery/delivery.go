@@ -3,10 +3,15 @@ package delivery
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
+	"sync"
 	"time"
 
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/ThreeDotsLabs/watermill/message"
+	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/oklog/ulid/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -90,17 +95,164 @@ type Config struct {
 
 // Delivery runs the attempts. Make it with New, run it once.
 type Delivery struct {
-	cfg Config
+	cfg     Config
+	log     *slog.Logger
+	source  *Source
+	sender  *sender
+	metrics *metrics
+	targets *lru.Cache[domain.EndpointKey, *target]
+
+	// The contexts of the work and of recording it; both outlive Run's own, each by its grace.
+	sending       context.Context
+	stopSending   context.CancelFunc
+	recording     context.Context
+	stopRecording context.CancelFunc
+	drain         chan struct{} // closed when Run's context has ended
+
+	mu     sync.Mutex
+	claims map[claim]struct{} // the deliveries that this node is dealing with
 }
 
-// New checks the configuration and makes a Delivery that is not running yet.
+type claim struct{ tenant, delivery string }
+
+// targetsKept bounds the opened URLs of endpoints.
+const targetsKept = 10_000
+
+// New checks the configuration, fills in its defaults and makes a Delivery that is not running yet.
 func New(cfg Config) (*Delivery, error) {
 	if cfg.Store == nil || cfg.Backlog == nil || cfg.Endpoints == nil || cfg.Bodies == nil || cfg.Vault == nil ||
 		cfg.Now == nil || cfg.NewID == nil || cfg.Jitter == nil || cfg.Node == "" {
 		return nil, errors.New("delivery: the configuration lacks a part that is needed")
 	}
-	return &Delivery{cfg: cfg}, nil
+	cfg.Window = orDefault(cfg.Window, DefaultWindow)
+	cfg.MaxInFlightPerEndpoint = orDefault(cfg.MaxInFlightPerEndpoint, DefaultMaxInFlightPerEndpoint)
+	cfg.ShutdownGrace = orDefault(cfg.ShutdownGrace, DefaultShutdownGrace)
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	d := &Delivery{cfg: cfg, log: cfg.Logger, source: newSource(&cfg), sender: newSender(&cfg),
+		drain: make(chan struct{}), claims: map[claim]struct{}{}}
+	var err error
+	if d.metrics, err = newMetrics(cfg.Metrics, d.source.InUse, cfg.Window); err != nil {
+		return nil, fmt.Errorf("delivery: register metrics: %w", err)
+	}
+	if d.targets, err = lru.New[domain.EndpointKey, *target](targetsKept); err != nil {
+		return nil, fmt.Errorf("delivery: %w", err)
+	}
+	d.sending, d.stopSending = context.WithCancel(context.Background())
+	d.recording, d.stopRecording = context.WithCancel(context.Background())
+	return d, nil
 }
 
-// Run delivers until ctx ends.
-func (d *Delivery) Run(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+func orDefault[T int | time.Duration](v, def T) T {
+	if v <= 0 {
+		return def
+	}
+	return v
+}
+
+// Run delivers until ctx ends, and then ends in order: nothing more is taken; requests under way may finish for
+// ShutdownGrace; what was not sent by then, or is not answered, is recorded as interrupted; then it returns nil. What
+// could not even be recorded stays open on the ledger, for the next life to interrupt, and is an error.
+func (d *Delivery) Run(ctx context.Context) error {
+	defer d.sender.close()
+	defer d.stopRecording()
+	defer d.stopSending()
+	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: d.cfg.ShutdownGrace + 2*recordGrace},
+		routerLog{d.log})
+	if err != nil {
+		return fmt.Errorf("delivery: make the router: %w", err)
+	}
+	router.AddConsumerHandler("attempt", "due", d.source, d.handle)
+
+	ended := make(chan struct{})
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		d.shutDown(ctx, ended)
+	}()
+	err = router.Run(ctx)
+	close(ended)
+	<-drained
+	if err != nil {
+		return fmt.Errorf("delivery: run the router: %w", err)
+	}
+	if ctx.Err() == nil {
+		return errors.New("delivery: the router ended by itself")
+	}
+	if n := d.claimed(); n > 0 {
+		return fmt.Errorf("delivery: %d attempts could not be recorded before the end", n)
+	}
+	return nil
+}
+
+// shutDown lets the work end in order when ctx has ended: first the requests, then their records.
+func (d *Delivery) shutDown(ctx context.Context, ended <-chan struct{}) {
+	select {
+	case <-ctx.Done():
+	case <-ended:
+	}
+	close(d.drain)
+	if !waitFor(d.cfg.ShutdownGrace, ended) {
+		d.stopSending()
+	}
+	if !waitFor(recordGrace, ended) {
+		d.stopRecording()
+	}
+}
+
+// waitFor says whether done came in time.
+func waitFor(wait time.Duration, done <-chan struct{}) bool {
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	select {
+	case <-done:
+		return true
+	case <-t.C:
+		return false
+	}
+}
+
+func (d *Delivery) draining() bool {
+	select {
+	case <-d.drain:
+		return true
+	default:
+		return false
+	}
+}
+
+// claim makes a delivery this message's own; false: another message of this node deals with it.
+func (d *Delivery) claim(due domain.Due) bool {
+	key := claim{due.Tenant, due.Delivery}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if _, taken := d.claims[key]; taken {
+		return false
+	}
+	d.claims[key] = struct{}{}
+	return true
+}
+
+func (d *Delivery) release(due domain.Due) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.claims, claim{due.Tenant, due.Delivery})
+}
+
+func (d *Delivery) claimed() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.claims)
+}
+
+// routerLog lets only the Router's errors through: its traces would cost more than the rest of its work.
+type routerLog struct{ log *slog.Logger }
+
+func (l routerLog) Error(msg string, err error, _ watermill.LogFields) {
+	l.log.Error("watermill: "+msg, "error", err)
+}
+func (l routerLog) Info(string, watermill.LogFields)                 {}
+func (l routerLog) Debug(string, watermill.LogFields)                {}
+func (l routerLog) Trace(string, watermill.LogFields)                {}
+func (l routerLog) With(watermill.LogFields) watermill.LoggerAdapter { return l }

@@ -1,0 +1,347 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"hookledger/domain"
+	"hookledger/ledger"
+	"hookledger/vault"
+)
+
+const (
+	// freshFor is how old a signed timestamp may be when the request is sent; receivers refuse at 300 s.
+	freshFor = 60
+	// heldPause is the wait before a delivery to a disabled endpoint is looked at again, when the backlog gave it all
+	// the same.
+	heldPause = time.Second
+	// claimedPause is the wait before a delivery is looked at again which another message of this node deals with.
+	claimedPause = 50 * time.Millisecond
+	// maxTurns bounds how often an attempt decides anew because its stream moved on.
+	maxTurns = 20
+)
+
+// handle is the Watermill handler. Its error means that the ledger could not be written or read, nothing else.
+func (d *Delivery) handle(msg *message.Message) error {
+	it := itemOf(msg.Context())
+	if it == nil {
+		return errors.New("delivery: the message is not of a delivery.Source")
+	}
+	if d.draining() {
+		it.returnAt = it.due.DueAt
+		return nil
+	}
+	if !d.claim(it.due) {
+		// Another message deals with it, or has just ended it; what there is to do then, the ledger will say.
+		it.returnAt = d.cfg.Now().Add(claimedPause)
+		return nil
+	}
+	defer d.release(it.due)
+	a := attempt{d: d, it: it, due: it.due, stream: domain.DeliveryStream(it.due.Tenant, it.due.Delivery),
+		state: domain.NewDelivery()}
+	return a.run()
+}
+
+// attempt is one delivery's turn: what it came to is in the item, and on the ledger.
+type attempt struct {
+	d      *Delivery
+	it     *item
+	due    domain.Due
+	stream domain.Stream
+	state  *domain.Delivery
+
+	id       string // of the attempt, once its intent is durable
+	signedAt int64
+	prepared *prepared
+}
+
+func (a *attempt) run() error {
+	if a.due.Revision != domain.NoStream {
+		if err := a.load(); err != nil {
+			return err
+		}
+	}
+	begun, err := a.begin()
+	if err != nil || !begun {
+		return err
+	}
+	if a.d.draining() {
+		return a.interrupt(domain.InterruptShutdown)
+	}
+	if a.d.cfg.Now().Unix()-a.signedAt >= freshFor {
+		return a.interrupt(domain.InterruptExpired)
+	}
+	r := a.d.sender.send(a.d.sending, a.prepared)
+	if r.err != nil && a.d.sending.Err() != nil {
+		return a.interrupt(domain.InterruptShutdown)
+	}
+	return a.finish(r)
+}
+
+func (a *attempt) load() error {
+	state, _, err := ledger.Load(a.d.recording, a.d.cfg.Store, a.stream, domain.NewDelivery)
+	if err != nil {
+		return err
+	}
+	a.state = state
+	return nil
+}
+
+// begin decides what to do with the delivery, and appends it, until the ledger takes it. It says true when the intent to
+// send is durable, is this attempt's, and is still the last word.
+func (a *attempt) begin() (bool, error) {
+	for range maxTurns {
+		begun, err := a.decide()
+		if !errors.Is(err, ledger.ErrConflict) {
+			return begun, err
+		}
+		if err := a.load(); err != nil {
+			return false, err
+		}
+	}
+	return false, fmt.Errorf("begin an attempt of %s: %w", a.due.Delivery, ledger.ErrConflict)
+}
+
+func (a *attempt) decide() (bool, error) {
+	now := a.d.cfg.Now()
+	switch {
+	case a.state.Open != nil:
+		return false, a.takeOver()
+	case a.state.Status.Terminal():
+		return false, nil
+	case a.state.Status == domain.StatusRetrying && a.state.DueAt.After(now):
+		a.it.returnAt = a.state.DueAt
+		return false, nil
+	}
+	e, ok := a.d.cfg.Endpoints.Endpoint(a.due.Tenant, a.due.Endpoint)
+	if !ok || !e.Exists() {
+		return false, a.endpointGone()
+	}
+	if e.Disabled {
+		a.it.returnAt = now.Add(heldPause)
+		return false, nil
+	}
+	p, err := a.d.prepare(a.due, e, now)
+	switch {
+	case err == nil:
+		return a.start(e, p, now)
+	case errors.Is(err, vault.ErrErased):
+		return false, a.cancel("erased", e)
+	case ledgerError(err):
+		return false, err
+	}
+	return false, a.failUnsent(e, p, now, err)
+}
+
+// takeOver ends an attempt that nobody works on: it is of a former life, or of this one and its handler came to grief.
+func (a *attempt) takeOver() error {
+	reason := domain.InterruptExpired
+	if a.state.Open.Node != a.d.cfg.Node {
+		reason = domain.InterruptCrash
+	}
+	a.d.metrics.attempt(domain.CodeInterrupted, 0, 0)
+	_, err := a.d.append(a.stream, a.state, a.state.Interrupt(a.d.stamp(), reason), true)
+	return err
+}
+
+// endpointGone ends a delivery whose endpoint was removed. The removal is the terminal of those without an open attempt;
+// what had one then, or was never tried by then, is told apart by its stream.
+func (a *attempt) endpointGone() error {
+	if a.state.Revision == domain.NoStream {
+		return nil
+	}
+	return a.cancel("endpoint_removed", nil)
+}
+
+func (a *attempt) cancel(reason string, e *domain.Endpoint) error {
+	var policy domain.RetryPolicy
+	if e != nil {
+		policy = policyOf(e)
+	}
+	_, err := a.d.append(a.stream, a.state, a.state.Cancel(a.d.stamp(), a.due, policy, reason), true)
+	return err
+}
+
+// start makes the intent durable. Nothing may be sent before it returns true.
+func (a *attempt) start(e *domain.Endpoint, p *prepared, now time.Time) (bool, error) {
+	records := a.state.Start(domain.Start{Stamp: a.d.stampAt(now), Due: a.due, Policy: policyOf(e),
+		Attempt: domain.NewID(domain.PrefixAttempt, a.d.cfg.NewID()), EndpointRevision: e.ConfigRevision,
+		Method: p.method, Host: p.target.host, Headers: p.headers, Timeout: p.timeout, Node: a.d.cfg.Node, Signed: p.signed})
+	if len(records) == 0 {
+		return false, nil
+	}
+	started, _ := records[len(records)-2].Fact.(*domain.AttemptStarted)
+	repeated, err := a.d.append(a.stream, a.state, records, false)
+	if err != nil {
+		return false, err
+	}
+	p.wireHeaders(started.Headers)
+	a.prepared, a.id, a.signedAt = p, started.Attempt, p.signed.WebhookTimestamp
+	if !repeated {
+		return true, nil
+	}
+	// Time has passed, and others may have gone on from an intent that we did not know to be durable.
+	if err := a.load(); err != nil {
+		return false, err
+	}
+	return a.state.Open != nil && a.state.Open.ID == a.id, nil
+}
+
+// failUnsent records an attempt that could not even be prepared, with what follows from it, in one append: nothing was
+// signed and nothing was sent.
+func (a *attempt) failUnsent(e *domain.Endpoint, p *prepared, now time.Time, cause error) error {
+	stamp := a.d.stampAt(now)
+	id := domain.NewID(domain.PrefixAttempt, a.d.cfg.NewID())
+	records := a.state.Start(domain.Start{Stamp: stamp, Due: a.due, Policy: policyOf(e), Attempt: id,
+		EndpointRevision: e.ConfigRevision, Method: p.method, Host: e.Config.Host, Timeout: p.timeout, Node: a.d.cfg.Node})
+	if len(records) == 0 {
+		return nil
+	}
+	records = records[:len(records)-1] // without RequestSigned: it was not
+	begun := a.state.Clone()
+	ledger.Fold(begun, a.state.Revision, records)
+	outcome := domain.Stamp{At: now, Base: domain.IDAt(stamp.Base, len(records)), Actor: stamp.Actor}
+	failure := &domain.AttemptFailed{Phase: phasePrepare.String(), Code: domain.CodeInternal, Sent: domain.SentNo}
+	failure.Content = a.d.sealFailure(a.stream, a.due.Tenant, p.keyID, outcome.Base, cause)
+	records = append(records, begun.Finish(domain.Outcome{Stamp: outcome, Attempt: id, Failure: failure,
+		Jitter: a.d.cfg.Jitter()})...)
+	a.d.log.Error("an attempt could not be prepared", "delivery", a.due.Delivery, "error", cause)
+	_, err := a.d.append(a.stream, a.state, records, true)
+	a.it.tried = err == nil
+	a.d.metrics.attempt(domain.CodeInternal, 0, 0)
+	return err
+}
+
+// finish records what the attempt came to, together with what follows from it, however long the ledger takes.
+func (a *attempt) finish(r *result) error {
+	defer r.release()
+	stamp := a.d.stamp()
+	o := domain.Outcome{Stamp: stamp, Attempt: a.id, Jitter: a.d.cfg.Jitter()}
+	if r.err == nil {
+		o.Response = a.d.response(a.stream, a.due.Tenant, a.prepared.keyID, stamp.Base, r)
+	} else {
+		o.Failure = a.d.failure(a.stream, a.due.Tenant, a.prepared.keyID, stamp.Base, r)
+	}
+	e, ok := a.d.cfg.Endpoints.Endpoint(a.due.Tenant, a.due.Endpoint)
+	o.EndpointGone = !ok || !e.Exists()
+	err := a.record(func() []domain.Record { return a.state.Finish(o) })
+	a.it.tried, a.it.timedOut = true, r.code == domain.CodeTimeout
+	a.d.metrics.attempt(r.code, r.status, r.timings.Total)
+	return err
+}
+
+func (a *attempt) interrupt(reason string) error {
+	stamp := a.d.stamp()
+	a.d.metrics.attempt(domain.CodeInterrupted, 0, 0)
+	return a.record(func() []domain.Record {
+		if a.state.Open == nil || a.state.Open.ID != a.id {
+			return nil
+		}
+		return a.state.Interrupt(stamp, reason)
+	})
+}
+
+// record appends what decide gives; when the stream has moved on it decides anew on what is there. The ids may stay the
+// same, for a conflict says that they were not written.
+func (a *attempt) record(decide func() []domain.Record) error {
+	for range maxTurns {
+		_, err := a.d.append(a.stream, a.state, decide(), true)
+		if !errors.Is(err, ledger.ErrConflict) {
+			return err
+		}
+		if err := a.loadPatiently(); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("record the outcome of %s: %w", a.id, ledger.ErrConflict)
+}
+
+func (a *attempt) loadPatiently() error {
+	for wait := firstRepeat; ; wait = min(2*wait, longestRepeat) {
+		err := a.load()
+		if err == nil || errors.Is(err, ledger.ErrClosed) || !a.d.pause(wait) {
+			return err
+		}
+	}
+}
+
+// Waits between repeats of an append.
+const (
+	firstRepeat   = 5 * time.Millisecond
+	longestRepeat = time.Second
+)
+
+// append writes the records behind state and folds them into it. While the outcome of the append is unknown it repeats,
+// with the same ids and revision, until the answer is known; repeated then says that time has passed, or that the
+// records stood there already. patient repeats while the store is not available, too: what was sent must be recorded.
+func (d *Delivery) append(stream domain.Stream, state *domain.Delivery, records []domain.Record,
+	patient bool) (repeated bool, err error) {
+	if len(records) == 0 {
+		return false, nil
+	}
+	at := state.Revision
+	for wait := firstRepeat; ; wait = min(2*wait, longestRepeat) {
+		done, err := d.cfg.Store.Append(d.recording, stream, at, records)
+		switch {
+		case err == nil:
+			ledger.Fold(state, at, records)
+			return repeated || done.Duplicate, nil
+		case errors.Is(err, ledger.ErrUnknownOutcome):
+			repeated = true
+		case errors.Is(err, ledger.ErrUnavailable) && (patient || repeated):
+		default:
+			return repeated, err
+		}
+		if !d.pause(wait) {
+			return repeated, err
+		}
+	}
+}
+
+// pause waits; false: the node's time to record is over.
+func (d *Delivery) pause(wait time.Duration) bool {
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-d.recording.Done():
+		return false
+	}
+}
+
+// ledgerError says whether err is the ledger's own, or that of a context that ended: then there is nothing to record it
+// in, and the delivery comes again.
+func ledgerError(err error) bool {
+	for _, e := range []error{ledger.ErrUnavailable, ledger.ErrUnknownOutcome, ledger.ErrClosed, ledger.ErrConflict,
+		ledger.ErrTooLarge, ledger.ErrInvalid, context.Canceled} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+func (d *Delivery) stamp() domain.Stamp { return d.stampAt(d.cfg.Now()) }
+
+func (d *Delivery) stampAt(now time.Time) domain.Stamp {
+	return domain.Stamp{At: now, Base: d.cfg.NewID(), Actor: actor}
+}
+
+var actor = domain.System("delivery")
+
+func policyOf(e *domain.Endpoint) domain.RetryPolicy {
+	return domain.RetryPolicy{Schedule: e.Config.RetrySchedule, Jitter: domain.DefaultJitter}
+}
+
+// caught turns a panic of the code that prepares or sends into an error; the ledger's own are not caught here.
+func caught(err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("panic: %v at %s", p, debug.Stack())
+	}
+}

@@ -1,0 +1,265 @@
+package delivery
+
+import (
+	"container/heap"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"hookledger/domain"
+)
+
+const (
+	// greed bounds an endpoint's attempts under way to this many times the places that are free: one endpoint alone
+	// comes to three quarters of the window, and however many crowd in, the next one finds a place.
+	greed = 3
+	// maxRatePark bounds how long a lane rests for its rate, so that a changed limit is seen soon.
+	maxRatePark = time.Second
+)
+
+// place is where a lane waits.
+type place uint8
+
+const (
+	placeIdle  place = iota // nothing due
+	placeRound              // for its turn
+	placeOwn                // for the end of one of its own attempts
+	placeSick               // for the end of an attempt of any sick lane
+	placeTimed              // for its rate
+)
+
+// lane is one endpoint's place in the round.
+type lane struct {
+	key      domain.EndpointKey
+	tenant   *tenantRound
+	place    place
+	inFlight int
+	sick     bool          // its last attempt timed out
+	limiter  *rate.Limiter // nil: no limit
+	wake     time.Time     // while in placeTimed
+}
+
+// tenantRound holds a tenant's lanes that wait for their turn.
+type tenantRound struct {
+	lanes   queue[*lane]
+	queued  bool // in lanes.tenants
+	members int  // lanes that exist
+}
+
+// lanes decides whose turn it is: tenants in a round, then the endpoints of each in a round. It is guarded by its
+// owner's mutex and never blocks. A lane that can't have its turn is parked where what it waits for wakes it, so that a
+// turn costs the same however many wait.
+type lanes struct {
+	window       int
+	perEndpoint  int
+	endpoints    Endpoints
+	inFlight     int
+	sickInFlight int // of the lanes that are sick
+	all          map[domain.EndpointKey]*lane
+	byTenant     map[string]*tenantRound
+	tenants      queue[*tenantRound]
+	sickWaiting  queue[*lane] // may hold lanes that left placeSick since
+	timed        timedLanes
+}
+
+func newLanes(window, perEndpoint int, endpoints Endpoints) *lanes {
+	return &lanes{window: window, perEndpoint: perEndpoint, endpoints: endpoints,
+		all: map[domain.EndpointKey]*lane{}, byTenant: map[string]*tenantRound{}}
+}
+
+// activate puts an endpoint into the round.
+func (s *lanes) activate(key domain.EndpointKey) {
+	l := s.all[key]
+	if l == nil {
+		t := s.byTenant[key.Tenant]
+		if t == nil {
+			t = &tenantRound{}
+			s.byTenant[key.Tenant] = t
+		}
+		t.members++
+		l = &lane{key: key, tenant: t}
+		s.all[key] = l
+	}
+	if l.place == placeIdle {
+		s.enter(l)
+	}
+}
+
+func (s *lanes) enter(l *lane) {
+	l.place = placeRound
+	l.tenant.lanes.push(l)
+	if !l.tenant.queued {
+		l.tenant.queued = true
+		s.tenants.push(l.tenant)
+	}
+}
+
+// next takes the delivery whose turn it is; take is asked for a lane's earliest due one. Without one it answers nil, and
+// when a lane's rate allows the next, zero for never.
+func (s *lanes) next(now time.Time, take func(domain.EndpointKey) (domain.Due, bool)) (*item, time.Time) {
+	for len(s.timed) > 0 && !s.timed[0].wake.After(now) {
+		l, _ := heap.Pop(&s.timed).(*lane)
+		s.enter(l)
+	}
+	for s.inFlight < s.window && s.tenants.len() > 0 {
+		t := s.tenants.front()
+		l := t.lanes.pop()
+		due, ok := s.admit(l, now, take)
+		if ok {
+			l.place = placeRound
+			t.lanes.push(l)
+		}
+		if t.lanes.len() == 0 {
+			t.queued = false
+			s.tenants.pop()
+		} else if ok {
+			s.tenants.push(s.tenants.pop())
+		}
+		if ok {
+			l.inFlight++
+			s.inFlight++
+			if l.sick {
+				s.sickInFlight++
+			}
+			return &item{due: due, lane: l}, time.Time{}
+		}
+	}
+	if len(s.timed) > 0 {
+		return nil, s.timed[0].wake
+	}
+	return nil, time.Time{}
+}
+
+// admit gives the lane's delivery, or parks the lane.
+func (s *lanes) admit(l *lane, now time.Time, take func(domain.EndpointKey) (domain.Due, bool)) (domain.Due, bool) {
+	limit, perSecond := s.perEndpoint, 0.0
+	e, known := s.endpoints.Endpoint(l.key.Tenant, l.key.Endpoint)
+	if known {
+		if e.Config.MaxInFlight > 0 {
+			limit = e.Config.MaxInFlight
+		}
+		perSecond = e.Config.RateLimit
+	}
+	// Who is parked for places has at least one attempt under way, whose end wakes it.
+	if l.inFlight >= min(limit, greed*(s.window-s.inFlight)) {
+		l.place = placeOwn
+		return domain.Due{}, false
+	}
+	if l.sick && s.sickInFlight >= s.sickShare() {
+		l.place = placeSick
+		s.sickWaiting.push(l)
+		return domain.Due{}, false
+	}
+	r, wait := l.reserve(now, perSecond)
+	if wait > 0 {
+		l.place, l.wake = placeTimed, now.Add(min(wait, maxRatePark))
+		heap.Push(&s.timed, l)
+		return domain.Due{}, false
+	}
+	due, ok := take(l.key)
+	if !ok {
+		if r != nil {
+			r.CancelAt(now)
+		}
+		l.place = placeIdle
+		if l.inFlight == 0 && (!known || e.Removed) {
+			s.forget(l)
+		}
+	}
+	return due, ok
+}
+
+// reserve takes one of the lane's tokens, or says how long to wait for it. A limit allows a tenth of a second's worth,
+// at least one, in a burst.
+func (l *lane) reserve(now time.Time, perSecond float64) (*rate.Reservation, time.Duration) {
+	if perSecond <= 0 {
+		l.limiter = nil
+		return nil, 0
+	}
+	if l.limiter == nil || l.limiter.Limit() != rate.Limit(perSecond) {
+		l.limiter = rate.NewLimiter(rate.Limit(perSecond), max(1, int(perSecond/10)))
+	}
+	r := l.limiter.ReserveN(now, 1)
+	if wait := r.DelayFrom(now); wait > 0 {
+		r.CancelAt(now)
+		return nil, wait
+	}
+	return r, 0
+}
+
+// sickShare is how much of the window the sick lanes share.
+func (s *lanes) sickShare() int { return max(1, s.window/4) }
+
+// settle ends an attempt. tried says that something was sent, or tried to, so that timedOut tells how the endpoint is.
+func (s *lanes) settle(l *lane, tried, timedOut bool) {
+	s.inFlight--
+	l.inFlight--
+	if l.sick {
+		s.sickInFlight--
+	}
+	if tried && timedOut != l.sick {
+		if l.sick = timedOut; timedOut {
+			s.sickInFlight += l.inFlight
+		} else {
+			s.sickInFlight -= l.inFlight
+		}
+	}
+	if l.place == placeOwn || l.place == placeSick && !l.sick {
+		s.enter(l)
+	}
+	for free := s.sickShare() - s.sickInFlight; free > 0 && s.sickWaiting.len() > 0; {
+		if w := s.sickWaiting.pop(); w.place == placeSick {
+			s.enter(w)
+			free--
+		}
+	}
+}
+
+func (s *lanes) forget(l *lane) {
+	delete(s.all, l.key)
+	if l.tenant.members--; l.tenant.members == 0 {
+		delete(s.byTenant, l.key.Tenant)
+	}
+}
+
+// queue is first in, first out.
+type queue[T any] struct {
+	items []T
+	head  int
+}
+
+func (q *queue[T]) len() int { return len(q.items) - q.head }
+
+func (q *queue[T]) front() T { return q.items[q.head] }
+
+func (q *queue[T]) push(v T) {
+	if q.head > 32 && q.head > len(q.items)/2 {
+		n := copy(q.items, q.items[q.head:])
+		clear(q.items[n:])
+		q.items, q.head = q.items[:n], 0
+	}
+	q.items = append(q.items, v)
+}
+
+func (q *queue[T]) pop() T {
+	var zero T
+	v := q.items[q.head]
+	q.items[q.head] = zero
+	q.head++
+	return v
+}
+
+// timedLanes is a heap by the time to wake at.
+type timedLanes []*lane
+
+func (h timedLanes) Len() int           { return len(h) }
+func (h timedLanes) Less(i, j int) bool { return h[i].wake.Before(h[j].wake) }
+func (h timedLanes) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *timedLanes) Push(x any)        { *h = append(*h, x.(*lane)) } //nolint:errcheck // only lanes are pushed
+func (h *timedLanes) Pop() any {
+	old := *h
+	l := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	return l
+}
