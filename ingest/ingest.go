@@ -2,8 +2,7 @@ package ingest
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
+	"crypto/rand"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -28,6 +27,8 @@ type Vault interface {
 	Erasures() uint64
 }
 
+var _ Vault = (*vault.Vault)(nil)
+
 // Config of an Ingest. Store, Vault and Directory are needed.
 type Config struct {
 	Store     ledger.Store
@@ -35,7 +36,7 @@ type Config struct {
 	Directory Directory
 	Room      func() error          // refuses when the disk is nearly full; nil: there is always room
 	Now       func() time.Time      // nil: time.Now
-	NewID     func() ulid.ULID      // nil: random ones of the present
+	NewID     func() ulid.ULID      // must leave a gap behind each id, as random ones do; nil: random ones
 	Bodies    *Bodies               // gets the content of what was accepted; may be nil
 	Metrics   prometheus.Registerer // may be nil
 }
@@ -46,12 +47,12 @@ type Post struct {
 	Actor          domain.Actor
 	ID             string // the producer's own id; empty: derived from IdempotencyKey, or new
 	IdempotencyKey string
-	Event          string // the type
-	Timestamp      *time.Time
-	Subject        string
+	Event          string     // the type
+	Timestamp      *time.Time // when it happened; nil: now
+	Subject        string     // whom it is about: what may have to be erased together
 	Source         string
-	Sequence       *uint64
-	Data           []byte // a JSON object; delivered byte for byte
+	Sequence       *uint64 // the producer's own number within Source
+	Data           []byte  // a JSON object; delivered byte for byte, so it must not be changed any more
 }
 
 // Receipt is the answer to a post that was accepted, now or before.
@@ -65,44 +66,38 @@ type Receipt struct {
 	Deliveries []domain.Match
 }
 
-// Result is one post's of a batch: a receipt or an error.
-type Result struct {
-	Receipt *Receipt
-	Err     error
-}
-
 // Ingest takes posts. It is safe for concurrent use.
-type Ingest struct{}
+type Ingest struct {
+	store   ledger.Store
+	vault   Vault
+	dir     Directory
+	room    func() error
+	now     func() time.Time
+	newID   func() ulid.ULID
+	bodies  *Bodies
+	schemas *schemas
+	posts   counts
+}
 
 // New makes an Ingest; it starts nothing.
-func New(cfg Config) *Ingest { return &Ingest{} }
-
-// Post accepts an event. The receipt is given once the event is durable. A refusal is a *domain.Error; nothing was
-// appended then, unless its code is "outcome_unknown": repeat the post with the id that it names.
-func (in *Ingest) Post(ctx context.Context, p Post) (*Receipt, error) {
-	return nil, errors.ErrUnsupported
+func New(cfg Config) *Ingest {
+	in := &Ingest{store: cfg.Store, vault: cfg.Vault, dir: cfg.Directory, room: cfg.Room, now: cfg.Now, newID: cfg.NewID,
+		bodies: cfg.Bodies, schemas: newSchemas(), posts: newCounts(cfg.Metrics)}
+	if in.room == nil {
+		in.room = func() error { return nil }
+	}
+	if in.now == nil {
+		in.now = time.Now
+	}
+	if in.newID == nil {
+		in.newID = in.randomID
+	}
+	return in
 }
 
-// MaxBatch is the number of posts that PostBatch takes.
-const MaxBatch = 1000
-
-// PostBatch accepts up to MaxBatch posts, each on its own; the results stand in the order of the posts. Of two posts
-// with one id the earlier wins.
-func (in *Ingest) PostBatch(ctx context.Context, posts []Post) []Result { return nil }
-
-// ParsePost reads {id?, event, timestamp?, subject?, source?, sequence?, data} strictly.
-func ParsePost(body []byte) (Post, error) { return Post{}, errors.ErrUnsupported }
-
-// CompileSchema says whether a JSON Schema can be used for an event type; nil can.
-func CompileSchema(schema json.RawMessage) error { return errors.ErrUnsupported }
-
-// Bodies keeps the opened content of events, the most recently used, within a bound of bytes.
-type Bodies struct{}
-
-// NewBodies makes one that reads what it does not hold from the ledger.
-func NewBodies(r ledger.Reader, v Vault, maxBytes int64) *Bodies { return &Bodies{} }
-
-// Event gives an event's content. Errors: vault.ErrErased and the vault's others, and a *domain.Error of KindNotFound.
-func (b *Bodies) Event(ctx context.Context, tenant, event string) (domain.EventBody, error) {
-	return domain.EventBody{}, errors.ErrUnsupported
+func (in *Ingest) randomID() ulid.ULID {
+	var u ulid.ULID
+	_, _ = rand.Read(u[6:]) // never fails
+	_ = u.SetTime(uint64(max(in.now().UnixMilli(), 0)))
+	return u
 }
