@@ -59,27 +59,34 @@ type Vault interface {
 }
 
 var (
-	_ Directory = (*projections.Directory)(nil)
-	_ History   = (*projections.Projections)(nil)
-	_ Ingest    = (*ingest.Ingest)(nil)
-	_ Vault     = (*vault.Vault)(nil)
+	_ Directory   = (*projections.Directory)(nil)
+	_ Projections = (*projections.Projections)(nil)
+	_ Ingest      = (*ingest.Ingest)(nil)
+	_ Vault       = (*vault.Vault)(nil)
 )
 
-// Config is what the API needs. Store, Vault, Ingest, Directory, History, Now and NewID are required.
+// Projections are the read models; *projections.Projections are.
+type Projections interface {
+	History
+	Directory() *projections.Directory
+}
+
+// Config is what the API needs. Store, Vault, Ingest, Projections, Now and NewID are required.
 type Config struct {
-	Store     ledger.Store
-	Vault     Vault
-	Ingest    Ingest
-	Directory Directory
-	History   History
-	Now       func() time.Time
-	NewID     func() ulid.ULID // ids of records and resources
+	Store       ledger.Store
+	Vault       Vault
+	Ingest      Ingest
+	Projections Projections
+	Now         func() time.Time
+	NewID       func() ulid.ULID // ids of records and resources
 
 	// Egress says where endpoints may be: one whose address is a literal denied one is refused.
 	Egress  delivery.EgressConfig
 	Room    func() error // refuses writes when the disk is nearly full; nil: there is always room
 	Ready   func() error // says why the node can't serve; nil: it can
 	Version string       // of the binary
+	// LedgerID is shown by /readyz, so that an operator sees which ledger answers.
+	LedgerID string
 	Logger  *slog.Logger // internal errors; nil: slog.Default
 	// Registry gets the API's counters, and is what /metrics shows; nil: one of its own.
 	Registry *prometheus.Registry
@@ -93,8 +100,8 @@ const DefaultPatience = 5 * time.Second
 
 func (c *Config) validate() error {
 	switch {
-	case c.Store == nil, c.Vault == nil, c.Ingest == nil, c.Directory == nil, c.History == nil:
-		return errors.New("httpapi: the config lacks store, vault, ingest, directory or history")
+	case c.Store == nil, c.Vault == nil, c.Ingest == nil, c.Projections == nil:
+		return errors.New("httpapi: the config lacks the store, the vault, ingest or the projections")
 	case c.Now == nil, c.NewID == nil:
 		return errors.New("httpapi: the config lacks a clock or a source of ids")
 	}
@@ -121,6 +128,8 @@ func (c *Config) validate() error {
 
 type api struct {
 	Config
+	Directory Directory
+	History   History
 	mux      *guardedMux
 	huma     huma.API
 	creating sync.Mutex // held while an endpoint is created

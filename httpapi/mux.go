@@ -68,11 +68,13 @@ func (m *guardedMux) counted(method, path string, h http.HandlerFunc) http.Handl
 	return func(w http.ResponseWriter, r *http.Request) {
 		t := &tracked{ResponseWriter: w}
 		defer func() {
-			if v := recover(); v != nil {
-				m.panicked(t, r, v)
-			}
 			if class := t.status / 100; class < len(classes) {
 				classes[class].Inc()
+			}
+		}()
+		defer func() {
+			if v := recover(); v != nil {
+				m.panicked(t, r, v)
 			}
 		}()
 		h(t, r)

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -53,37 +54,36 @@ func (a *api) rowsPosition() domain.Position {
 	return 0
 }
 
-// health is the answer of /livez and /readyz.
-type health struct {
-	Status  string   `json:"status"` // "ok" or "unavailable"
-	Version string   `json:"version"`
-	Because []string `json:"because,omitempty"`
+// Health is the answer of /livez and /readyz when all is well.
+type Health struct {
+	Status   string `json:"status" example:"ok"`
+	Version  string `json:"version" doc:"Of the binary."`
+	LedgerID string `json:"ledger_id,omitempty" doc:"Which ledger answers."`
 }
 
 func (a *api) livez(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
-	writeJSON(w, http.StatusOK, health{Status: "ok", Version: a.Version})
+	writeJSON(w, http.StatusOK, Health{Status: "ok", Version: a.Version})
 }
 
-// readyz says whether this node takes and delivers events: 503 while it can't, with the reasons.
-func (a *api) readyz(w http.ResponseWriter, _ *http.Request) {
-	h := health{Status: "ok", Version: a.Version}
+// readyz says whether this node takes and delivers events: a problem that says why while it can't.
+func (a *api) readyz(w http.ResponseWriter, r *http.Request) {
+	var because []string
 	if err := a.Ready(); err != nil {
-		h.Because = append(h.Because, err.Error())
+		because = append(because, err.Error())
 	}
 	for _, s := range a.History.Status() {
 		if s.Err != nil {
-			h.Because = append(h.Because, "the projection "+s.Name+" stopped at record "+s.Record+
+			because = append(because, "the projection "+s.Name+" stopped at record "+s.Record+
 				": rebuild it with hookledger projection rebuild")
 		}
 	}
-	status := http.StatusOK
-	if len(h.Because) > 0 {
-		h.Status, status = "unavailable", http.StatusServiceUnavailable
-		w.Header().Set("Retry-After", "1")
+	if len(because) > 0 {
+		a.fail(w, r, newProblem(http.StatusServiceUnavailable, "not_ready", strings.Join(because, "; ")))
+		return
 	}
 	w.Header().Set("Cache-Control", "no-store")
-	writeJSON(w, status, h)
+	writeJSON(w, http.StatusOK, Health{Status: "ok", Version: a.Version, LedgerID: a.LedgerID})
 }
 
 // metrics shows the registry to Prometheus.
@@ -102,7 +102,8 @@ func (a *api) guardHealth() {
 		a.mux.guard("GET /metrics", public(a.metrics()))
 	}
 	a.mux.guard("GET /openapi.json", public(http.HandlerFunc(a.serveOpenAPI)))
-	a.mux.guard("GET /docs/", public(docs()))
+	a.mux.guard("GET /docs", public(http.RedirectHandler("/docs/", http.StatusMovedPermanently)))
+	a.mux.ServeMux.HandleFunc("GET /docs/", a.mux.counted("GET", "/docs/", docs().ServeHTTP))
 }
 
 // NewAdmin makes the handler for an address of its own: /livez, /readyz and /metrics, without a key.
@@ -110,7 +111,7 @@ func NewAdmin(cfg Config) (http.Handler, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	a := &api{Config: cfg}
+	a := &api{Config: cfg, History: cfg.Projections}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", a.livez)
 	mux.HandleFunc("GET /readyz", a.readyz)

@@ -23,7 +23,7 @@ func build(cfg Config) (*api, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	a := &api{Config: cfg}
+	a := &api{Config: cfg, Directory: cfg.Projections.Directory(), History: cfg.Projections}
 	a.mux = newGuardedMux(a)
 	a.huma = humago.New(a.mux, huma.Config{OpenAPI: a.document(), Formats: map[string]huma.Format{
 		"application/json": jsonFormat, "json": jsonFormat}, DefaultFormat: "application/json",

@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"context"
 	"encoding/json"
 	"net/http"
 	"time"
@@ -203,7 +202,9 @@ func (a *api) envelopeSchema(t domain.EventType) *huma.Schema {
 // documentConfig is enough of a Config to write the document; nothing of it is ever called.
 func documentConfig(version string) Config {
 	return Config{Store: struct{ ledger.Store }{}, Vault: (*vault.Vault)(nil), Ingest: (*ingest.Ingest)(nil),
-		Directory: (*projections.Directory)(nil), History: (*projections.Projections)(nil), Now: time.Now,
-		NewID: func() ulid.ULID { return ulid.ULID{} }, Version: version,
-		Ready: func() error { return context.Canceled }}
+		Projections: noProjections{}, Now: time.Now, NewID: func() ulid.ULID { return ulid.ULID{} }, Version: version}
 }
+
+type noProjections struct{ Projections }
+
+func (noProjections) Directory() *projections.Directory { return nil }

@@ -39,12 +39,13 @@ type PageInput struct {
 // NameInput is what a list by name takes.
 type NameInput struct {
 	Limit       int    `query:"limit" minimum:"1" maximum:"250" default:"50" doc:"Rows of a page."`
+	Order       string `query:"order" enum:"asc,desc" default:"asc" doc:"By name."`
 	Cursor      string `query:"cursor" maxLength:"512" doc:"The next_cursor of the page before."`
 	MinPosition uint64 `query:"min_position" doc:"Wait until the answer holds everything up to this position."`
 }
 
 func (in *NameInput) page() *PageInput {
-	return &PageInput{Limit: in.Limit, Cursor: in.Cursor, Order: "asc"}
+	return &PageInput{Limit: in.Limit, Cursor: in.Cursor, Order: in.Order}
 }
 
 func (in *PageInput) list(tenant string) projections.List {

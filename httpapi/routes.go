@@ -86,7 +86,7 @@ var routes = []route{
 	{"readyz", "GET", "/readyz", scopePublic, nil},
 	{"metrics", "GET", "/metrics", scopePublic, nil},
 	{"openapi", "GET", "/openapi.json", scopePublic, nil},
-	{"docs", "GET", "/docs/", scopePublic, nil},
+	{"docs", "GET", "/docs", scopePublic, nil},
 }
 
 // routeOf finds the line of an operation.
