@@ -2,18 +2,29 @@ package projections
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
 
 	"hookledger/domain"
 	"hookledger/ledger"
 )
 
+// Names of the projections.
+const (
+	nameLive    = "live"
+	nameHistory = "history"
+)
+
 // Config is what projections need.
 type Config struct {
-	Dir        string // where the rows stand, in projections.db
+	Dir        string // where the rows stand, in projections.db; it is made
 	Store      ledger.Reader
 	Now        func() time.Time      // nil: time.Now
 	Metrics    prometheus.Registerer // nil: none
@@ -22,11 +33,32 @@ type Config struct {
 	FlushSize  int                   // records of one transaction; 0: 20,000
 }
 
+func (c Config) withDefaults() Config {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.FlushEvery <= 0 {
+		c.FlushEvery = 100 * time.Millisecond
+	}
+	if c.FlushSize <= 0 {
+		c.FlushSize = 20_000
+	}
+	return c
+}
+
 // Projections are all read models of one node. All methods are safe for concurrent use.
 type Projections struct {
 	cfg       Config
+	db        *database
+	history   *history
+	live      *live
+	refiller  *refiller
 	directory *Directory
 	backlog   *Backlog
+	rebuilt   string // why the rows were folded anew
 }
 
 // Directory gives the configuration in memory.
@@ -36,68 +68,133 @@ func (p *Projections) Directory() *Directory { return p.directory }
 func (p *Projections) Backlog() *Backlog { return p.backlog }
 
 // Open opens the rows in cfg.Dir, folds what they lack, and loads what is held in memory. Rows that are damaged, of
-// another ledger or of another schema are folded anew; Status says so. Close releases them.
+// another ledger or of another version are folded anew; Status says why. A record that can't be folded is no error here:
+// it stops a projection, and Status names it. Close releases the rows.
 func Open(ctx context.Context, cfg Config) (*Projections, error) {
-	return &Projections{cfg: cfg, directory: &Directory{}, backlog: &Backlog{}}, ctx.Err()
+	cfg = cfg.withDefaults()
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the directory of the rows: %w", err)
+	}
+	p := &Projections{cfg: cfg}
+	path := filepath.Join(cfg.Dir, fileName)
+	db, at, err := openSound(ctx, cfg.Store, path)
+	if errors.Is(err, errDamaged) {
+		p.rebuilt = err.Error()
+		cfg.Logger.Warn("the rows of the history are folded anew", "reason", err)
+		if err = removeDatabase(path); err == nil {
+			db, at, err = openSound(ctx, cfg.Store, path)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	p.db = db
+	if err := p.start(ctx, at); err != nil {
+		return nil, errors.Join(err, db.release())
+	}
+	return p, nil
 }
 
-// Run follows the ledger until ctx ends, which is no error, or a projection stops.
-func (p *Projections) Run(ctx context.Context) error { <-ctx.Done(); return nil }
+// openSound opens the rows and compares their checkpoint with the ledger.
+func openSound(ctx context.Context, store ledger.Reader, path string) (*database, checkpoint, error) {
+	db, err := openDatabase(ctx, path)
+	if err != nil {
+		return nil, checkpoint{}, err
+	}
+	at, err := readCheckpoint(ctx, db.write)
+	if err == nil {
+		err = verify(ctx, store, at)
+	}
+	if err != nil {
+		return nil, checkpoint{}, errors.Join(db.broken(err), db.release())
+	}
+	return db, at, nil
+}
 
-// Close releases the database. Run must have returned.
-func (p *Projections) Close() error { return nil }
+// verify reads the checkpoint's record from the ledger: the rows are of this ledger only if it stands where they say.
+func verify(ctx context.Context, store ledger.Reader, at checkpoint) error {
+	if at.position == 0 {
+		return nil
+	}
+	for r, err := range store.ReadAll(ctx, at.position-1) {
+		if err != nil {
+			return fmt.Errorf("read the checkpoint's record: %w", err)
+		}
+		if r.Position == at.position && r.ID == at.record {
+			return nil
+		}
+		break
+	}
+	return fmt.Errorf("%w: their last record %s does not stand at position %d of this ledger", errDamaged, at.record,
+		at.position)
+}
+
+// start catches up and loads what is in memory.
+func (p *Projections) start(ctx context.Context, at checkpoint) error {
+	m := newMetrics()
+	p.history = &history{store: p.cfg.Store, db: p.db, w: newWriter(p.db.write), at: at, size: p.cfg.FlushSize,
+		every: p.cfg.FlushEvery, now: p.cfg.Now, log: p.cfg.Logger, metrics: m, hurry: make(chan struct{}, 1)}
+	p.history.progress.reached(at.position, at.at)
+	p.live = &live{store: p.cfg.Store, now: p.cfg.Now, log: p.cfg.Logger}
+	p.directory = newDirectory(&p.live.progress)
+	p.backlog = newBacklog(p.cfg.Now, p.cfg.Store.Head)
+	p.live.directory, p.live.backlog = p.directory, p.backlog
+	p.refiller = &refiller{backlog: p.backlog, db: p.db, want: p.history.want, metrics: m}
+
+	var bad *foldError
+	if err := p.history.catchUp(ctx); errors.As(err, &bad) {
+		p.cfg.Logger.Error("the history projection stopped", "error", err)
+		p.history.progress.stop(err)
+	} else if err != nil {
+		return err
+	}
+	at = p.history.at
+	if err := p.db.load(ctx, p.directory, p.backlog); err != nil {
+		return fmt.Errorf("load the read models: %w", err)
+	}
+	p.backlog.advanced(at.position)
+	p.live.progress.reached(at.position, at.at)
+	p.history.flushed = p.backlog.advanced
+	if err := m.register(p.cfg.Metrics, p); err != nil {
+		return fmt.Errorf("register the metrics of the projections: %w", err)
+	}
+	return nil
+}
+
+// Run follows the ledger until ctx ends, which is no error, or the ledger or the rows can't be read any more. A record
+// that can't be folded does not end it: Status names the record.
+func (p *Projections) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return p.live.run(ctx) })
+	g.Go(func() error { return p.history.run(ctx, &p.live.progress) })
+	g.Go(func() error { return p.refiller.run(ctx) })
+	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("projections: %w", err)
+	}
+	return nil
+}
+
+// Close makes the rows durable and releases them. Run must have returned.
+func (p *Projections) Close() error {
+	return errors.Join(p.history.w.close(), p.db.close())
+}
 
 // WaitFor returns once the rows hold every record up to the position; it does not wait for the next flush but causes it.
-func (p *Projections) WaitFor(ctx context.Context, pos domain.Position) error { return ctx.Err() }
+func (p *Projections) WaitFor(ctx context.Context, pos domain.Position) error {
+	p.history.want(pos)
+	return p.history.progress.wait(ctx, pos)
+}
 
 // Status says where each projection stands.
-func (p *Projections) Status() []ProjectionStatus { return nil }
-
-// Digest is a hash over all rows in order: equal for any two folds of the same records.
-func (p *Projections) Digest(ctx context.Context) (string, error) { return "", ctx.Err() }
-
-// Rebuilt is what Rebuild did.
-type Rebuilt struct {
-	Position domain.Position
-	Took     time.Duration
-	Digest   string
-}
-
-// Rebuild folds the rows anew into a fresh file, which then takes the place of the old one. Nothing else may have them
-// open.
-func Rebuild(ctx context.Context, cfg Config) (Rebuilt, error) { return Rebuilt{}, ctx.Err() }
-
-// Events lists events.
-func (p *Projections) Events(ctx context.Context, f EventFilter) (Page[EventRow], error) {
-	return Page[EventRow]{}, ctx.Err()
-}
-
-// Event gives one event; a *domain.Error of KindNotFound where the tenant has none of that id on the ledger by now.
-func (p *Projections) Event(ctx context.Context, tenant, id string) (EventRow, error) {
-	return EventRow{}, ctx.Err()
-}
-
-// EventDeliveries gives an event's deliveries, by endpoint.
-func (p *Projections) EventDeliveries(ctx context.Context, tenant, event string) ([]DeliveryRow, error) {
-	return nil, ctx.Err()
-}
-
-// Deliveries lists deliveries.
-func (p *Projections) Deliveries(ctx context.Context, f DeliveryFilter) (Page[DeliveryRow], error) {
-	return Page[DeliveryRow]{}, ctx.Err()
-}
-
-// Delivery gives one delivery, likewise.
-func (p *Projections) Delivery(ctx context.Context, tenant, id string) (DeliveryRow, error) {
-	return DeliveryRow{}, ctx.Err()
-}
-
-// Attempts lists attempts.
-func (p *Projections) Attempts(ctx context.Context, f AttemptFilter) (Page[AttemptRow], error) {
-	return Page[AttemptRow]{}, ctx.Err()
-}
-
-// Attempt gives one attempt, likewise.
-func (p *Projections) Attempt(ctx context.Context, tenant, id string) (AttemptRow, error) {
-	return AttemptRow{}, ctx.Err()
+func (p *Projections) Status() []ProjectionStatus {
+	head, now := p.cfg.Store.Head(), p.cfg.Now()
+	memory := p.live.progress.status(nameLive, head, now)
+	rows := p.history.progress.status(nameHistory, head, now)
+	rows.Rebuilt = p.rebuilt
+	p.history.mu.Lock()
+	defer p.history.mu.Unlock()
+	if rows.Err == nil {
+		rows.Err = p.history.failing
+	}
+	return []ProjectionStatus{memory, rows}
 }

@@ -16,7 +16,7 @@ type Page[T any] struct {
 	AsOf         time.Time
 }
 
-// List is what all lists have in common. A list is in order of creation.
+// List is what all lists have in common. A list is in order of creation; its times are of whole microseconds.
 type List struct {
 	Tenant        string    // required
 	CreatedAfter  time.Time // exclusive; zero: from the beginning

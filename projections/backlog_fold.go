@@ -1,0 +1,160 @@
+package projections
+
+import (
+	"strings"
+	"time"
+
+	"hookledger/domain"
+)
+
+// fold takes in one record: what it says about who waits, and until when.
+func (b *Backlog) fold(r *domain.Record) {
+	switch f := r.Fact.(type) {
+	case *domain.EventRouted:
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		for i := range f.Matches {
+			b.routed(r, &f.Matches[i])
+		}
+	case *domain.AttemptStarted:
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.started(r, time.Duration(f.Timeout))
+	case *domain.RetryScheduled:
+		b.waits(r, f.DueAt)
+	case *domain.RetryRequested:
+		b.waits(r, r.RecordedAt)
+	case *domain.DeliverySucceeded, *domain.DeliveryExhausted, *domain.DeliveryCancelled:
+		b.ends(r)
+	case *domain.EndpointDisabled, *domain.EndpointEnabled, *domain.EndpointRemoved:
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		q := b.queue(domain.EndpointKey{Tenant: r.Tenant, Endpoint: r.Stream.ID()})
+		switch f.(type) {
+		case *domain.EndpointDisabled:
+			q.disabled = true
+		case *domain.EndpointEnabled:
+			q.disabled = false
+			signal(b.refill)
+		case *domain.EndpointRemoved:
+			b.removed(q, r.Position)
+		}
+		b.schedule(q)
+	}
+}
+
+func (b *Backlog) routed(r *domain.Record, m *domain.Match) {
+	q := b.queue(domain.EndpointKey{Tenant: r.Tenant, Endpoint: m.Endpoint})
+	due := dueMicros(r.RecordedAt)
+	if !b.keeps(q, place{due, m.Delivery}) {
+		// No row of it can be read before the rows have reached the record, so it needs not be remembered.
+		p := place{due, strings.Clone(m.Delivery)}
+		q.lower(p)
+		q.miss(p, r.Position, b.held())
+		return
+	}
+	event := r.Stream.ID()
+	both := m.Delivery + event // one allocation, and the record itself is not held in memory
+	b.offer(&item{queue: q, id: both[:len(m.Delivery)], event: both[len(m.Delivery):], rev: domain.NoStream}, due, r.Position)
+}
+
+// started: an attempt is open. Where a handler of this node made it, the item is flying; else nobody here will close it
+// before it must be over.
+func (b *Backlog) started(r *domain.Record, timeout time.Duration) {
+	it := b.known(r)
+	if it.state == settled && it.pos >= r.Position {
+		return // its handler is done with it already, and what follows stands behind this record
+	}
+	it.open, it.rev = true, r.Revision
+	switch over := dueMicros(r.RecordedAt.Add(timeout + takeover)); {
+	case it.state == flying:
+		it.pos, it.again, it.ended = r.Position, false, false
+	case it.state == waiting && it.returned:
+		it.pos = r.Position
+	case it.state == waiting:
+		it.queue.remove(it)
+		b.offer(it, over, r.Position)
+		b.schedule(it.queue)
+	case it.queue == nil:
+		b.orphan(it, r)
+	default:
+		b.offer(it, over, r.Position)
+	}
+}
+
+// waits: the next attempt is due at the time.
+func (b *Backlog) waits(r *domain.Record, at time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	it, due := b.known(r), dueMicros(at)
+	it.open, it.rev = false, r.Revision
+	switch {
+	case it.state == flying:
+		it.pos, it.again, it.ended, it.next = r.Position, true, false, due
+	case it.state == waiting:
+		it.queue.remove(it)
+		b.offer(it, due, r.Position)
+		b.schedule(it.queue)
+	case it.queue == nil:
+		b.orphan(it, r)
+	default:
+		b.offer(it, due, r.Position)
+	}
+}
+
+func (b *Backlog) ends(r *domain.Record) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	it := b.known(r)
+	it.open, it.rev = false, r.Revision
+	it.pos = max(it.pos, r.Position)
+	delete(b.orphans, it.id)
+	switch it.state {
+	case flying:
+		it.again, it.ended = false, true
+	case waiting:
+		it.queue.remove(it)
+		b.settle(it)
+		b.schedule(it.queue)
+	case settled:
+		b.settle(it)
+	}
+}
+
+// known finds the delivery of a record, or makes an item of which only the id is known.
+func (b *Backlog) known(r *domain.Record) *item {
+	if it := b.items[r.Stream.ID()]; it != nil {
+		return it
+	}
+	return &item{id: strings.Clone(r.Stream.ID()), state: settled}
+}
+
+// orphan keeps in mind that the delivery waits; where, its row will say.
+func (b *Backlog) orphan(it *item, r *domain.Record) {
+	it.pos = r.Position
+	b.orphans[it.id] = r.Position
+	b.settle(it)
+	signal(b.refill)
+}
+
+// removed ends what waits at an endpoint without an open attempt, as its rows are ended by the same record. What comes
+// to wait there later is offered: its handler ends it.
+func (b *Backlog) removed(q *queue, pos domain.Position) {
+	head := q.head
+	q.head = nil
+	for _, it := range head {
+		if it.open {
+			q.head = append(q.head, it)
+			continue
+		}
+		it.pos = pos
+		b.settle(it)
+	}
+	for _, it := range b.items {
+		if it.queue == q && it.state == flying && !it.open {
+			it.pos, it.again, it.ended = pos, false, true
+		}
+	}
+	q.edged, q.edge, q.behind, q.ahead = false, place{}, lost{}, lost{}
+	q.removedAt = pos
+}

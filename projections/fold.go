@@ -1,0 +1,281 @@
+package projections
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"hookledger/domain"
+)
+
+// deliveryState is a delivery's row while it is folded: domain's own fold with what the row says beside it.
+type deliveryState struct {
+	domain.Delivery
+	eventType   string
+	createdAt   int64 // microseconds, as all times of rows
+	updatedAt   int64
+	completedAt int64
+	lastCode    int
+	lastError   domain.ErrorCode
+	stored      bool // the table has a row of it
+	dirty       bool // and lacks this state
+}
+
+// attemptState is an attempt's row while it is folded.
+type attemptState struct {
+	AttemptRow
+	stored, dirty bool
+}
+
+// eventState is an event's row while it is folded.
+type eventState struct {
+	EventRow
+	stored, dirty bool
+}
+
+// batch is what one transaction folds: the records turn into states, each of which is written once, whatever happened
+// to it meanwhile. The maps hold all that the records are about: load fills them before the first is folded.
+type batch struct {
+	events     map[string]*eventState // by tenant and id
+	deliveries map[string]*deliveryState
+	attempts   map[string]*attemptState
+	config     []*domain.Record
+	last       checkpoint
+
+	// In the order in which they came, so that the rows go into the tables in order.
+	eventOrder    []*eventState
+	deliveryOrder []*deliveryState
+	attemptOrder  []*attemptState
+	// removed names the endpoint whose removal was folded last: its rows must be ended before anything else is folded.
+	removed *domain.Record
+}
+
+func newBatch() *batch {
+	return &batch{events: map[string]*eventState{}, deliveries: map[string]*deliveryState{},
+		attempts: map[string]*attemptState{}}
+}
+
+func eventKey(tenant, id string) string { return tenant + "." + id }
+
+// foldError says that a record can't be folded: the projection stops at it.
+type foldError struct {
+	projection string
+	record     ulid.ULID
+	err        error
+}
+
+func (e *foldError) Error() string {
+	return fmt.Sprintf("the %s projection stopped at record %s: %v", e.projection, e.record, e.err)
+}
+
+func (e *foldError) Unwrap() error { return e.err }
+
+// fold folds one record. An error names what is wrong with it.
+func (b *batch) fold(r *domain.Record) error {
+	var err error
+	switch f := r.Fact.(type) {
+	case *domain.Unknown:
+		return fmt.Errorf("this binary does not know %s in version %d: use a newer one", f.Type, f.Version)
+	case *domain.EventReceived:
+		b.received(r, f)
+	case *domain.EventRouted:
+		err = b.routed(r, f)
+	case *domain.EndpointRemoved:
+		b.config = append(b.config, r)
+		b.removed = r
+	default:
+		switch r.Stream.Category() {
+		case domain.CategoryDelivery:
+			err = b.delivery(r)
+		case domain.CategoryTenant, domain.CategoryEndpoint, domain.CategoryAccess:
+			b.config = append(b.config, r)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	b.last = checkpoint{position: r.Position, record: r.ID, at: micros(r.RecordedAt)}
+	return nil
+}
+
+func (b *batch) received(r *domain.Record, f *domain.EventReceived) {
+	e := &eventState{dirty: true, EventRow: EventRow{Tenant: r.Tenant, ID: r.Stream.ID(), Event: f.Event,
+		SchemaVersion: f.SchemaVersion, Timestamp: f.Timestamp, Source: f.Source, Sequence: f.Sequence, Size: f.Size,
+		CreatedAt: r.RecordedAt, Position: r.Position}}
+	b.events[eventKey(e.Tenant, e.ID)] = e
+	b.eventOrder = append(b.eventOrder, e)
+}
+
+func (b *batch) routed(r *domain.Record, f *domain.EventRouted) error {
+	e := b.events[eventKey(r.Tenant, r.Stream.ID())]
+	if e == nil {
+		return fmt.Errorf("event %s was routed and never received", r.Stream.ID())
+	}
+	e.Deliveries = len(f.Matches)
+	if !e.dirty {
+		e.dirty = true
+		b.eventOrder = append(b.eventOrder, e)
+	}
+	for _, m := range f.Matches {
+		d := &deliveryState{Delivery: *domain.NewDelivery(), eventType: e.Event, createdAt: micros(r.RecordedAt)}
+		d.Tenant, d.ID, d.Event, d.Endpoint, d.DueAt = r.Tenant, m.Delivery, e.ID, m.Endpoint, r.RecordedAt
+		b.deliveries[d.ID] = d
+		b.touch(d, r)
+	}
+	return nil
+}
+
+func (b *batch) touch(d *deliveryState, r *domain.Record) {
+	d.updatedAt = micros(r.RecordedAt)
+	if !d.dirty {
+		d.dirty = true
+		b.deliveryOrder = append(b.deliveryOrder, d)
+	}
+}
+
+func (b *batch) delivery(r *domain.Record) error {
+	d := b.deliveries[r.Stream.ID()]
+	if d == nil {
+		return fmt.Errorf("delivery %s was never routed", r.Stream.ID())
+	}
+	ended := d.Status.Terminal()
+	switch f := r.Fact.(type) {
+	case *domain.RequestSigned:
+		d.Revision = r.Revision // all that this one changes of a row
+		b.touch(d, r)
+		return nil
+	case *domain.AttemptStarted:
+		b.started(d, r, f)
+		d.completedAt = 0
+	case *domain.ResponseReceived:
+		if err := b.responded(r, f); err != nil {
+			return err
+		}
+		// A late answer changes nothing, unless it is the one that ends the delivery.
+		if code := responseError(f.Status); !f.Late || code == "" && !ended {
+			d.lastCode, d.lastError = f.Status, code
+		}
+	case *domain.AttemptFailed:
+		if err := b.failed(r, f); err != nil {
+			return err
+		}
+		if !f.Late {
+			d.lastCode, d.lastError = 0, f.Code
+		}
+	case *domain.AttemptInterrupted:
+		if err := b.interrupted(f); err != nil {
+			return err
+		}
+		d.lastCode, d.lastError = 0, domain.CodeInterrupted
+	}
+	d.Evolve(r)
+	switch now := d.Status.Terminal(); {
+	case now && !ended:
+		d.completedAt = micros(r.RecordedAt)
+	case !now:
+		d.completedAt = 0
+	}
+	b.touch(d, r)
+	return nil
+}
+
+// dueAt is the row's: when a delivery that waits is to be tried.
+func (d *deliveryState) dueAt() int64 {
+	if d.Status == domain.StatusPending || d.Status == domain.StatusRetrying {
+		return dueMicros(d.DueAt)
+	}
+	return 0
+}
+
+func (b *batch) started(d *deliveryState, r *domain.Record, f *domain.AttemptStarted) {
+	a := &attemptState{dirty: true, AttemptRow: AttemptRow{Tenant: d.Tenant, ID: f.Attempt, DeliveryID: d.ID,
+		EventID: d.Event, EndpointID: d.Endpoint, N: f.N, Trigger: f.Trigger, Forced: f.Forced,
+		Status: AttemptInFlight, StartedAt: f.StartedAt}}
+	b.attempts[a.ID] = a
+	b.attemptOrder = append(b.attemptOrder, a)
+}
+
+func (b *batch) outcome(id string) (*attemptState, error) {
+	a := b.attempts[id]
+	if a == nil {
+		return nil, fmt.Errorf("attempt %s was never started", id)
+	}
+	if !a.dirty {
+		a.dirty = true
+		b.attemptOrder = append(b.attemptOrder, a)
+	}
+	return a, nil
+}
+
+func (b *batch) responded(_ *domain.Record, f *domain.ResponseReceived) error {
+	a, err := b.outcome(f.Attempt)
+	if err != nil {
+		return err
+	}
+	a.Status, a.Code, a.ErrorCode = AttemptSucceeded, f.Status, responseError(f.Status)
+	if a.ErrorCode != "" {
+		a.Status = AttemptFailed
+	}
+	a.Duration, a.RemoteAddr, a.Late = time.Duration(f.Timings.Total)*time.Microsecond, f.RemoteAddr, f.Late
+	return nil
+}
+
+func (b *batch) failed(_ *domain.Record, f *domain.AttemptFailed) error {
+	a, err := b.outcome(f.Attempt)
+	if err != nil {
+		return err
+	}
+	a.Status, a.Code, a.ErrorCode = AttemptFailed, 0, f.Code
+	a.Duration, a.RemoteAddr, a.Late = time.Duration(f.Timings.Total)*time.Microsecond, f.RemoteAddr, f.Late
+	return nil
+}
+
+func (b *batch) interrupted(f *domain.AttemptInterrupted) error {
+	a, err := b.outcome(f.Attempt)
+	if err != nil {
+		return err
+	}
+	a.Status, a.ErrorCode = AttemptInterrupted, domain.CodeInterrupted
+	return nil
+}
+
+// responseError is empty for a 2xx.
+func responseError(status int) domain.ErrorCode {
+	switch {
+	case status >= 200 && status < 300:
+		return ""
+	case status >= 300 && status < 400:
+		return domain.CodeRedirect
+	}
+	return domain.CodeHTTPStatus
+}
+
+// end ends the deliveries of a removed endpoint that stand in the batch and have no open attempt, as the statement of
+// endRemoved does with the rows; both have been written before.
+func (b *batch) end(removed *domain.Record) {
+	for _, d := range b.deliveries {
+		if d != nil && d.Tenant == removed.Tenant && d.Endpoint == removed.Stream.ID() && d.dueAt() > 0 {
+			d.Status = domain.StatusCancelled
+			d.completedAt, d.updatedAt = micros(removed.RecordedAt), micros(removed.RecordedAt)
+		}
+	}
+}
+
+// micros is a time as rows hold it; the zero time is 0.
+func micros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+// dueMicros is micros of the due time of something that waits: never 0, which would say that it does not.
+func dueMicros(t time.Time) int64 { return max(1, t.UnixMicro()) }
+
+func fromMicros(us int64) time.Time {
+	if us == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(us).UTC()
+}

@@ -1,0 +1,271 @@
+package projections
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"hookledger/domain"
+	"hookledger/ledger"
+)
+
+// maxBatchBytes bounds what the records of one transaction hold in memory.
+const maxBatchBytes = 32 << 20
+
+// retryPause is how long the history waits before it repeats a transaction that failed, on a full disk above all.
+const retryPause = time.Second
+
+// history folds the ledger into rows. run is its only writer.
+type history struct {
+	store   ledger.Reader
+	db      *database
+	w       *writer
+	at      checkpoint // what the rows hold; used by the goroutine that folds
+	size    int        // records of one transaction, at most
+	every   time.Duration
+	now     func() time.Time
+	log     *slog.Logger
+	metrics *metrics
+
+	progress progress
+	// flushed is called after each transaction, with the position that the rows hold from then on.
+	flushed func(domain.Position)
+
+	mu      sync.Mutex
+	wanted  domain.Position // somebody waits for this position; guarded by mu
+	failing error           // the transaction that is being repeated; guarded by mu
+	hurry   chan struct{}   // wanted was raised
+}
+
+// want asks that the position be reached without waiting for the next flush.
+func (h *history) want(pos domain.Position) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if pos > h.wanted {
+		h.wanted = pos
+		select {
+		case h.hurry <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (h *history) isWanted() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.wanted > h.at.position
+}
+
+func (h *history) setFailing(err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.failing = err
+}
+
+// run folds behind the live follower, which it never overtakes, until ctx ends or a record can't be folded.
+func (h *history) run(ctx context.Context, live *progress) error {
+	for {
+		if err := live.wait(ctx, h.at.position+1); err != nil {
+			if ctx.Err() == nil {
+				h.progress.stop(err)
+			}
+			return ctx.Err()
+		}
+		h.progress.behind(h.now())
+		if err := h.pause(ctx, h.every); err != nil {
+			return err
+		}
+		for limit := live.position(); h.at.position < limit; limit = live.position() {
+			if err := h.step(ctx, limit); err != nil {
+				return err
+			}
+		}
+		h.progress.behind(time.Time{})
+	}
+}
+
+// pause lets records gather, for as long as nobody waits for them.
+func (h *history) pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	for !h.isWanted() {
+		select {
+		case <-timer.C:
+			return nil
+		case <-h.hurry:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// step folds one transaction. What can pass by itself is repeated; a record that can't be folded and a damaged file stop
+// the projection: then step waits for ctx to end, for the rest of the process goes on.
+func (h *history) step(ctx context.Context, limit domain.Position) error {
+	err := h.advance(ctx, limit)
+	h.setFailing(err)
+	var bad *foldError
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.As(err, &bad), errors.Is(err, errDamaged):
+		h.log.Error("the history projection stopped", "error", err)
+		h.progress.stop(err)
+		<-ctx.Done()
+		return ctx.Err()
+	case errors.Is(err, ledger.ErrClosed):
+		h.progress.stop(err)
+		return err
+	}
+	h.log.Warn("the history projection repeats a transaction", "error", err)
+	timer := time.NewTimer(retryPause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// catchUp folds everything that the ledger holds by now.
+func (h *history) catchUp(ctx context.Context) error {
+	for head := h.store.Head(); h.at.position < head; head = h.store.Head() {
+		if err := h.advance(ctx, head); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// advance folds one transaction of records up to the limit.
+func (h *history) advance(ctx context.Context, limit domain.Position) error {
+	records, err := h.read(ctx, limit)
+	if err != nil || len(records) == 0 {
+		return err
+	}
+	start := time.Now()
+	rows, err := h.commit(context.WithoutCancel(ctx), records)
+	var bad *foldError
+	if errors.As(err, &bad) {
+		// The ones before it are sound, and stay.
+		for i, r := range records {
+			if r.ID == bad.record && i > 0 {
+				if _, err := h.commit(context.WithoutCancel(ctx), records[:i]); err != nil {
+					return h.db.broken(err)
+				}
+			}
+		}
+	}
+	if err != nil {
+		return h.db.broken(err)
+	}
+	h.metrics.flushed(time.Since(start), rows, len(records))
+	return nil
+}
+
+func (h *history) read(ctx context.Context, limit domain.Position) ([]*domain.Record, error) {
+	var records []*domain.Record
+	bytes := 0
+	for r, err := range h.store.ReadAll(ctx, h.at.position) {
+		if err != nil {
+			return nil, fmt.Errorf("read the ledger behind %d: %w", h.at.position, err)
+		}
+		if r.Position > limit {
+			break
+		}
+		records = append(records, r)
+		if bytes += weight(r); len(records) >= h.size || bytes >= maxBatchBytes {
+			break
+		}
+	}
+	return records, nil
+}
+
+// weight is about what a record holds in memory.
+func weight(r *domain.Record) int {
+	const envelope = 500
+	switch f := r.Fact.(type) {
+	case *domain.EventReceived:
+		return envelope + f.Size
+	case *domain.ResponseReceived:
+		if f.Content != nil {
+			return envelope + len(f.Content.Ciphertext)
+		}
+	case *domain.EventRouted:
+		return envelope + 150*len(f.Matches)
+	}
+	return envelope
+}
+
+// commit folds the records in one transaction and returns the number of rows that it wrote.
+func (h *history) commit(ctx context.Context, records []*domain.Record) (rows int, err error) {
+	if err := h.w.exec(ctx, "BEGIN IMMEDIATE"); err != nil {
+		return 0, fmt.Errorf("begin: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, h.w.rollback(ctx))
+		}
+	}()
+	b := newBatch()
+	if err := b.load(ctx, h.db.write, records); err != nil {
+		return 0, err
+	}
+	for _, r := range records {
+		if err := b.fold(r); err != nil {
+			return 0, &foldError{projection: nameHistory, record: r.ID, err: err}
+		}
+		if b.removed != nil {
+			n, err := h.removeEndpoint(ctx, b)
+			if err != nil {
+				return 0, err
+			}
+			rows += n
+		}
+	}
+	n, err := h.w.write(ctx, b)
+	if err != nil {
+		return 0, err
+	}
+	if err := h.w.writeCheckpoint(ctx, b.last); err != nil {
+		return 0, err
+	}
+	if err := h.w.exec(ctx, "COMMIT"); err != nil {
+		return 0, fmt.Errorf("commit: %w", err)
+	}
+	h.at = b.last
+	if h.flushed != nil {
+		h.flushed(h.at.position)
+	}
+	h.progress.reached(h.at.position, h.at.at)
+	return rows + n, nil
+}
+
+func (h *history) removeEndpoint(ctx context.Context, b *batch) (int, error) {
+	r := b.removed
+	b.removed = nil
+	n, err := h.w.write(ctx, b)
+	if err != nil {
+		return 0, err
+	}
+	if err := h.w.endRemoved(ctx, r); err != nil {
+		return 0, err
+	}
+	b.end(r)
+	return n, nil
+}
+
+func failedRecord(err error) string {
+	var bad *foldError
+	if errors.As(err, &bad) {
+		return bad.record.String()
+	}
+	return ""
+}

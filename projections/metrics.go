@@ -1,0 +1,80 @@
+package projections
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics of the projections. All of it is usable without a registry.
+type metrics struct {
+	flush   prometheus.Histogram
+	rows    prometheus.Counter
+	records prometheus.Counter
+	refill  prometheus.Histogram
+}
+
+func newMetrics() *metrics {
+	return &metrics{
+		flush: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "hookledger_projection_flush_seconds",
+			Help: "Time of one transaction of the history.", Buckets: prometheus.ExponentialBuckets(0.001, 2.5, 9)}),
+		rows: prometheus.NewCounter(prometheus.CounterOpts{Name: "hookledger_projection_rows_total",
+			Help: "Rows that the history wrote."}),
+		records: prometheus.NewCounter(prometheus.CounterOpts{Name: "hookledger_projection_records_total",
+			Help: "Records that the history folded."}),
+		refill: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "hookledger_backlog_refill_seconds",
+			Help: "Time of reading waiting deliveries back into memory.", Buckets: prometheus.ExponentialBuckets(0.0005, 2.5, 9)}),
+	}
+}
+
+func (m *metrics) flushed(took time.Duration, rows, records int) {
+	m.flush.Observe(took.Seconds())
+	m.rows.Add(float64(rows))
+	m.records.Add(float64(records))
+}
+
+var (
+	lagSeconds = prometheus.NewDesc("hookledger_projection_lag_seconds",
+		"For how long records have waited to be folded.", []string{"projection"}, nil)
+	lagPositions = prometheus.NewDesc("hookledger_projection_lag_positions",
+		"Distance to the end of the ledger, in positions.", []string{"projection"}, nil)
+	stoppedDesc = prometheus.NewDesc("hookledger_projection_stopped",
+		"1: the projection met a record that it can't fold.", []string{"projection"}, nil)
+	backlogHeld = prometheus.NewDesc("hookledger_backlog_held",
+		"Waiting deliveries that are in memory.", nil, nil)
+)
+
+// collector reads the state of the projections when it is asked.
+type collector struct{ p *Projections }
+
+func (c collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{lagSeconds, lagPositions, stoppedDesc, backlogHeld} {
+		ch <- d
+	}
+}
+
+func (c collector) Collect(ch chan<- prometheus.Metric) {
+	for _, s := range c.p.Status() {
+		stopped := 0.0
+		if s.Err != nil {
+			stopped = 1
+		}
+		ch <- prometheus.MustNewConstMetric(lagSeconds, prometheus.GaugeValue, s.Behind.Seconds(), s.Name)
+		ch <- prometheus.MustNewConstMetric(lagPositions, prometheus.GaugeValue, float64(s.Head-s.Position), s.Name)
+		ch <- prometheus.MustNewConstMetric(stoppedDesc, prometheus.GaugeValue, stopped, s.Name)
+	}
+	ch <- prometheus.MustNewConstMetric(backlogHeld, prometheus.GaugeValue, float64(c.p.backlog.waitingInMemory()))
+}
+
+// register makes the metrics known; the same names twice in one registry are the caller's mistake.
+func (m *metrics) register(r prometheus.Registerer, p *Projections) error {
+	if r == nil {
+		return nil
+	}
+	for _, c := range []prometheus.Collector{m.flush, m.rows, m.records, m.refill, collector{p}} {
+		if err := r.Register(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,263 @@
+package projections
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"hookledger/domain"
+)
+
+// refiller reads waiting deliveries back from the rows, for the endpoints whose head in memory runs low.
+type refiller struct {
+	backlog *Backlog
+	db      *database
+	want    func(domain.Position) // asks for rows that are newer
+	metrics *metrics
+}
+
+// refillJob is an endpoint whose rows are read from the edge on.
+type refillJob struct {
+	queue *queue
+	edge  place
+	limit int
+}
+
+// waitingRow is a delivery that waits, as its row says.
+type waitingRow struct {
+	key        domain.EndpointKey
+	id, event  string
+	due, since int64
+	rev        domain.Revision
+	open       bool
+	ended      bool
+}
+
+// run refills until ctx ends; it fails when the rows can't be read.
+func (f *refiller) run(ctx context.Context) error {
+	for {
+		next, err := f.refill(ctx)
+		if err != nil {
+			return err
+		}
+		if err := f.idle(ctx, next); err != nil {
+			return err
+		}
+	}
+}
+
+// idle waits for a signal, and no longer than next where that is not 0.
+func (f *refiller) idle(ctx context.Context, next time.Duration) error {
+	var alarm <-chan time.Time
+	if next > 0 {
+		timer := time.NewTimer(next)
+		defer timer.Stop()
+		alarm = timer.C
+	}
+	select {
+	case <-f.backlog.refill:
+	case <-alarm:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return nil
+}
+
+// refill does all there is to do by now, and says after which time there may be more; 0: it can't tell.
+func (f *refiller) refill(ctx context.Context) (time.Duration, error) {
+	for {
+		jobs, orphans, want, next := f.backlog.lacking()
+		if want > 0 {
+			f.want(want)
+		}
+		if len(jobs) == 0 && len(orphans) == 0 {
+			return next, nil
+		}
+		start := time.Now()
+		for _, job := range jobs {
+			if err := f.fill(ctx, job); err != nil {
+				return 0, fmt.Errorf("refill endpoint %s: %w", job.queue.key.Endpoint, err)
+			}
+		}
+		if err := f.adopt(ctx, orphans); err != nil {
+			return 0, fmt.Errorf("refill retried deliveries: %w", err)
+		}
+		f.metrics.refill.Observe(time.Since(start).Seconds())
+	}
+}
+
+// lacking names the endpoints that need rows and the orphans whose rows are there; the position that the rows should
+// reach soon, 0 for none; and when the next endpoint will need rows because what they hold comes near.
+func (b *Backlog) lacking() (jobs []refillJob, orphans []string, want domain.Position, next time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := b.now()
+	near := now.Add(horizon / 2).UnixMicro()
+	for _, q := range b.queues {
+		if !q.edged || q.disabled || len(q.head) >= b.low {
+			continue
+		}
+		if q.edge.due > near {
+			if in := time.Duration(q.edge.due-near) * time.Microsecond; next == 0 || in < next {
+				next = in
+			}
+			continue
+		}
+		if q.removedAt > b.rows {
+			want = max(want, q.removedAt)
+			continue
+		}
+		if end, cut := q.complete(b.rows); cut && !q.edge.before(end) {
+			want = max(want, q.behind.last)
+			continue
+		}
+		jobs = append(jobs, refillJob{queue: q, edge: q.edge, limit: b.headSize - len(q.head)})
+	}
+	for id, pos := range b.orphans {
+		if pos <= b.rows {
+			orphans = append(orphans, id)
+		} else {
+			want = max(want, pos)
+		}
+	}
+	return jobs, orphans, want, next
+}
+
+const waitingColumns = "tenant, endpoint_id, id, event_id, due_at, updated_at, revision, status = 'in_flight', " +
+	"status IN ('succeeded', 'exhausted', 'cancelled')"
+
+func scanWaiting(rows *sql.Rows, w *waitingRow) error {
+	return rows.Scan(&w.key.Tenant, &w.key.Endpoint, &w.id, &w.event, &w.due, &w.since, &w.rev, &w.open, &w.ended)
+}
+
+// rows runs a query and says at which position the rows stood.
+func (f *refiller) rows(ctx context.Context, query string, args ...any) (rows []waitingRow, at domain.Position, err error) {
+	err = f.db.view(ctx, func(q queryer, c checkpoint) error {
+		at = c.position
+		return scanRows(ctx, q, query, args, func(r *sql.Rows) error {
+			var w waitingRow
+			err := scanWaiting(r, &w)
+			rows = append(rows, w)
+			return err
+		})
+	})
+	return rows, at, err
+}
+
+// read says that rows are being read, from now on or no more.
+func (b *Backlog) read(on bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.reading, b.floor = on, b.rows
+}
+
+const refillQuery = "SELECT " + waitingColumns + " FROM deliveries INDEXED BY deliveries_due WHERE tenant = ? AND " +
+	"endpoint_id = ? AND due_at > 0 AND (due_at, id) >= (?, ?) ORDER BY due_at, id LIMIT ?"
+
+func (f *refiller) fill(ctx context.Context, job refillJob) error {
+	b, key := f.backlog, job.queue.key
+	b.read(true)
+	defer b.read(false)
+	rows, at, err := f.rows(ctx, refillQuery, key.Tenant, key.Endpoint, job.edge.due, job.edge.id, job.limit+1)
+	if err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.filled(job, rows, at)
+	return nil
+}
+
+// filled puts rows, as they stood at the position, into the head, and moves the edge behind them. b.mu is held.
+func (b *Backlog) filled(job refillJob, rows []waitingRow, at domain.Position) {
+	q := job.queue
+	if !q.edged || q.edge != job.edge || q.removedAt > at {
+		return // it has changed meanwhile: read again
+	}
+	end, cut := q.complete(at)
+	far := b.now().Add(horizon).UnixMicro()
+	edged, edge := cut, end
+	for i, w := range rows {
+		p := place{w.due, w.id}
+		if cut && !p.before(end) {
+			break
+		}
+		if i == job.limit || p.due > far {
+			edged, edge = true, p
+			break
+		}
+		b.adopt(q, w, at)
+	}
+	q.edged, q.edge = edged, edge
+	b.evict(q)
+	b.schedule(q)
+}
+
+// adopt takes a row into the head, unless more is known about its delivery than the rows knew at the position.
+func (b *Backlog) adopt(q *queue, w waitingRow, at domain.Position) {
+	it := b.items[w.id]
+	switch {
+	case it == nil:
+		both := w.id + w.event
+		it = &item{id: both[:len(w.id)], event: both[len(w.id):]}
+		b.items[it.id] = it
+	case it.state != settled || it.pos > at:
+		return
+	default:
+		it.event = w.event
+	}
+	it.queue, it.rev, it.due, it.row, it.pos = q, w.rev, w.due, w.due, 0
+	it.open, it.returned, it.again, it.ended = false, false, false, false
+	q.insert(it)
+}
+
+const rowsByID = "SELECT " + waitingColumns + " FROM json_each(?) AS wanted CROSS JOIN deliveries ON id = wanted.value"
+
+// adopt finds the endpoints of orphans.
+func (f *refiller) adopt(ctx context.Context, ids []string) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	list, err := json.Marshal(ids)
+	if err != nil {
+		return err
+	}
+	b := f.backlog
+	b.read(true)
+	defer b.read(false)
+	rows, at, err := f.rows(ctx, rowsByID, string(list))
+	if err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, w := range rows {
+		b.found(w, at)
+	}
+	for _, id := range ids {
+		if b.orphans[id] <= at {
+			delete(b.orphans, id)
+		}
+	}
+	return nil
+}
+
+// found offers an orphan by its row as it stood at the position. b.mu is held.
+func (b *Backlog) found(w waitingRow, at domain.Position) {
+	it := b.items[w.id]
+	pos, orphaned := b.orphans[w.id]
+	if !orphaned || pos > at || w.ended || it != nil && (it.state != settled || it.pos > at) {
+		return
+	}
+	if it == nil {
+		it = &item{id: w.id}
+	}
+	it.queue, it.event, it.rev, it.open = b.queue(w.key), w.event, w.rev, w.open
+	due := w.due
+	if w.open {
+		due = w.since + (domain.MaxTimeout + takeover).Microseconds()
+	}
+	b.offer(it, due, pos)
+}

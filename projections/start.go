@@ -1,0 +1,78 @@
+package projections
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"hookledger/domain"
+	"hookledger/ledger"
+)
+
+// load fills what is in memory from the rows, by the code that folds it live.
+func (db *database) load(ctx context.Context, d *Directory, b *Backlog) error {
+	err := scanRows(ctx, db.write, "SELECT position, header, body FROM config_records ORDER BY position", nil,
+		func(rows *sql.Rows) error {
+			var pos int64
+			var header, body []byte
+			if err := rows.Scan(&pos, &header, &body); err != nil {
+				return err
+			}
+			r, err := ledger.Decode(header, body)
+			if err != nil {
+				return fmt.Errorf("the record at %d: %w", pos, err)
+			}
+			r.Position = domain.Position(pos)
+			d.fold(r)
+			b.configure(r)
+			return nil
+		})
+	if err != nil {
+		return fmt.Errorf("the configuration: %w", err)
+	}
+	if err := db.loadWaiting(ctx, b); err != nil {
+		return fmt.Errorf("what waits: %w", err)
+	}
+	return nil
+}
+
+// configure takes in a record of the configuration that the rows hold.
+func (b *Backlog) configure(r *domain.Record) {
+	switch r.Fact.(type) {
+	case *domain.EndpointDisabled, *domain.EndpointEnabled:
+		b.fold(r)
+	}
+}
+
+// loadWaiting makes the queues of all endpoints at which something waits: their deliveries are left to the rows, until
+// the refiller reads them. Open attempts are of a life that has ended: they are due at once, to be interrupted.
+func (db *database) loadWaiting(ctx context.Context, b *Backlog) error {
+	// One step to the next endpoint is one search in the index, however many deliveries wait at each.
+	const next = "SELECT tenant, endpoint_id FROM deliveries INDEXED BY deliveries_due WHERE due_at > 0 AND " +
+		"(tenant, endpoint_id) > (?, ?) ORDER BY tenant, endpoint_id LIMIT 1"
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for key, more := (domain.EndpointKey{}), true; more; {
+		more = false
+		err := scanRows(ctx, db.write, next, []any{key.Tenant, key.Endpoint}, func(rows *sql.Rows) error {
+			more = true
+			return rows.Scan(&key.Tenant, &key.Endpoint)
+		})
+		if err != nil {
+			return err
+		}
+		if more {
+			b.queue(key).lower(place{})
+		}
+	}
+	const open = "SELECT " + waitingColumns + " FROM deliveries INDEXED BY deliveries_status WHERE status <> 'succeeded' " +
+		"AND status = 'in_flight'"
+	return scanRows(ctx, db.write, open, nil, func(rows *sql.Rows) error {
+		var w waitingRow
+		if err := scanWaiting(rows, &w); err != nil {
+			return err
+		}
+		b.offer(&item{queue: b.queue(w.key), id: w.id, event: w.event, rev: w.rev, open: true}, max(1, w.since), 0)
+		return nil
+	})
+}
