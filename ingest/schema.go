@@ -15,7 +15,7 @@ import (
 	"hookledger/domain"
 )
 
-// Limits of schemas, and of the numbers that are checked against one: comparing exact decimals costs what they are long.
+// Limits of schemas, and of the numbers that are checked against one: exact decimals cost by their length.
 const (
 	MaxSchema       = 128 << 10 // bytes
 	maxSchemas      = 1024      // compiled ones that are kept
@@ -216,4 +216,3 @@ func (d *decoder) number(text string) (json.Number, error) {
 	}
 	return json.Number(text), nil
 }
-
