@@ -9,8 +9,8 @@ import (
 	"hookledger/domain"
 )
 
-// appendResponse writes a domain.ResponseContent as JSON: the headers by name, then the body. Headers that alone are over
-// the limit are cut off; cut says so.
+// appendResponse writes a domain.ResponseContent as JSON: the headers by name, then the body. Headers that alone are
+// over the limit are cut off; cut says so.
 func appendResponse(b []byte, r *result) (_ []byte, cut bool) {
 	b = append(b, `{"headers":[`...)
 	var few [24]string

@@ -24,7 +24,8 @@ type guard struct {
 }
 
 func newGuard(cfg EgressConfig) *guard {
-	return &guard{cfg: cfg, public: ssrf.New(ssrf.WithAnyPort(), ssrf.WithDeniedV4Prefixes(netip.PrefixFrom(azureWire, 32)))}
+	return &guard{cfg: cfg, public: ssrf.New(ssrf.WithAnyPort(),
+		ssrf.WithDeniedV4Prefixes(netip.PrefixFrom(azureWire, 32)))}
 }
 
 // control is a net.Dialer's Control.

@@ -92,8 +92,8 @@ func (a *attempt) load() error {
 	return nil
 }
 
-// begin decides what to do with the delivery, and appends it, until the ledger takes it. It says true when the intent to
-// send is durable, is this attempt's, and is still the last word.
+// begin decides what to do with the delivery, and appends it, until the ledger takes it. It says true when the intent
+// to send is durable, is this attempt's, and is still the last word.
 func (a *attempt) begin() (bool, error) {
 	for range maxTurns {
 		begun, err := a.decide()
@@ -149,8 +149,8 @@ func (a *attempt) takeOver() error {
 	return err
 }
 
-// endpointGone ends a delivery whose endpoint was removed. The removal is the terminal of those without an open attempt;
-// what had one then, or was never tried by then, is told apart by its stream.
+// endpointGone ends a delivery whose endpoint was removed. The removal itself is the terminal of those without an open
+// attempt. What has a stream may have had one open then, and gets a terminal of its own.
 func (a *attempt) endpointGone() error {
 	if a.state.Revision == domain.NoStream {
 		return nil

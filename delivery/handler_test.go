@@ -212,7 +212,8 @@ func TestSemantics_TheScheduleIsASnapshotAndTheRestIsNot(t *testing.T) {
 		}
 		facts := w.store.facts(id)
 		started := find[*domain.AttemptStarted](t, facts)
-		if started.EndpointRevision != 4 || started.Host != "elsewhere.example" || time.Duration(started.Timeout) != 7*time.Second {
+		if started.EndpointRevision != 4 || started.Host != "elsewhere.example" ||
+			time.Duration(started.Timeout) != 7*time.Second {
 			t.Fatalf("%+v", started)
 		}
 		if r := find[*domain.RetryScheduled](t, facts); time.Duration(r.Backoff) != 5*time.Minute {

@@ -94,8 +94,8 @@ func (s *lanes) enter(l *lane) {
 	}
 }
 
-// next takes the delivery whose turn it is; take is asked for a lane's earliest due one. Without one it answers nil, and
-// when a lane's rate allows the next, zero for never.
+// next takes the delivery whose turn it is; take is asked for a lane's earliest due one. Without one it answers nil,
+// and when a lane's rate allows the next, zero for never.
 func (s *lanes) next(now time.Time, take func(domain.EndpointKey) (domain.Due, bool)) (*item, time.Time) {
 	for len(s.timed) > 0 && !s.timed[0].wake.After(now) {
 		l, _ := heap.Pop(&s.timed).(*lane)

@@ -70,8 +70,8 @@ func (d *Delivery) prepare(due domain.Due, e *domain.Endpoint, now time.Time) (p
 	p.headers = []domain.Header{{Name: headerUserAgent, Value: userAgent},
 		{Name: headerLength, Value: strconv.Itoa(len(p.body))}, {Name: headerContentType, Value: contentType}}
 	ts := now.Unix()
-	p.signed = domain.RequestSigned{Scheme: domain.SchemeV1, KeyIDs: []string{e.Config.Signing.KeyID}, WebhookID: due.Event,
-		WebhookTimestamp: ts, Signatures: domain.Sign([][]byte{key}, due.Event, ts, p.body)}
+	p.signed = domain.RequestSigned{Scheme: domain.SchemeV1, KeyIDs: []string{e.Config.Signing.KeyID},
+		WebhookID: due.Event, WebhookTimestamp: ts, Signatures: domain.Sign([][]byte{key}, due.Event, ts, p.body)}
 	return p, nil
 }
 

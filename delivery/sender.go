@@ -28,7 +28,7 @@ const (
 	firstBuffer = 4 << 10
 )
 
-// sender is the one egress client: no proxy, no redirects, no decompression, no cookies, and nothing is ever sent twice.
+// sender is the one egress client: no proxy, no redirects, no decompression, no cookies, and nothing is sent twice.
 type sender struct {
 	transport http.RoundTripper
 	dialer    *net.Dialer

@@ -107,7 +107,8 @@ func (w *wire) remote() string {
 
 // timings are those of the phases that happened for this request: a reused connection looked up and connected nothing.
 func (w *wire) timings() domain.Timings {
-	t := domain.Timings{FirstByte: time.Duration(w.firstByte.Load()).Microseconds(), Total: time.Since(w.start).Microseconds()}
+	t := domain.Timings{FirstByte: time.Duration(w.firstByte.Load()).Microseconds(),
+		Total: time.Since(w.start).Microseconds()}
 	if w.conn != nil && w.fresh {
 		t.DNS, t.Connect, t.TLS = w.conn.dns.Microseconds(), w.conn.connect.Microseconds(), w.tlsTook.Microseconds()
 	}

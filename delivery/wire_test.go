@@ -268,7 +268,8 @@ func TestHostileReceivers(t *testing.T) {
 			domain.CodeBadResponse, false},
 		{"header that never ends", func(c net.Conn) {
 			fmt.Fprint(c, head+"X: ")
-			for _, err := c.Write(bytes.Repeat([]byte("x"), 1<<15)); err == nil; _, err = c.Write(bytes.Repeat([]byte("x"), 1<<15)) {
+			x := bytes.Repeat([]byte("x"), 1<<15)
+			for _, err := c.Write(x); err == nil; _, err = c.Write(x) {
 			}
 		}, domain.CodeResponseTooLarge, false},
 		{"a hundred thousand headers", func(c net.Conn) {
@@ -338,7 +339,8 @@ func TestHostileReceivers(t *testing.T) {
 func TestResponseIsKeptUpToTheLimit(t *testing.T) {
 	t.Parallel()
 	var conns sync.Map
-	for _, size := range []int{0, 1, firstBuffer, 60 << 10, domain.MaxResponseContent, domain.MaxResponseContent + discardMost/2} {
+	for _, size := range []int{0, 1, firstBuffer, 60 << 10, domain.MaxResponseContent,
+		domain.MaxResponseContent + discardMost/2} {
 		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			conns.Store(r.RemoteAddr, true)
 			w.Header().Set("Content-Type", "text/plain")
