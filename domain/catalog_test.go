@@ -180,7 +180,8 @@ func TestCatalogue_MoneyNeedsItsCurrency(t *testing.T) {
 
 func TestEnvelope_KeepsTheOrderAndTheBytesOfData(t *testing.T) {
 	t.Parallel()
-	e := domain.Envelope{ID: "evt_1", Event: "order.paid", Timestamp: start.Add(500_000_000), Data: json.RawMessage(`{ "b":1.50,"a":"é" }`)}
+	e := domain.Envelope{ID: "evt_1", Event: "order.paid", Timestamp: start.Add(500_000_000),
+		Data: json.RawMessage(`{ "b":1.50,"a":"é" }`)}
 	const want = `{"id":"evt_1","event":"order.paid","timestamp":"2026-03-17T08:00:44.5Z","data":{ "b":1.50,"a":"é" }}`
 	if got := string(e.Bytes()); got != want {
 		t.Fatalf("got %s", got)

@@ -118,8 +118,8 @@ type Start struct {
 	Signed           RequestSigned // Attempt is filled in
 }
 
-// Start decides on an attempt: the intent and the signature, with DeliveryScheduled before them at the first. It answers
-// nil where there is nothing to start: an attempt is open, the delivery has ended, or it is not due yet.
+// Start decides on an attempt: the intent and the signature, with DeliveryScheduled before them at the first. It
+// answers nil where there is nothing to start: an attempt is open, the delivery has ended, or it is not due yet.
 func (d *Delivery) Start(s Start) []Record {
 	if d.Open != nil || d.Status.Terminal() || d.Status == StatusRetrying && d.DueAt.After(s.At) {
 		return nil
@@ -143,7 +143,8 @@ func (d *Delivery) Start(s Start) []Record {
 }
 
 func (d *Delivery) scheduled(due Due, policy RetryPolicy) *DeliveryScheduled {
-	return &DeliveryScheduled{Event: due.Event, Endpoint: due.Endpoint, Cause: CauseRouted, Policy: policy, DueAt: due.DueAt}
+	return &DeliveryScheduled{Event: due.Event, Endpoint: due.Endpoint, Cause: CauseRouted, Policy: policy,
+		DueAt: due.DueAt}
 }
 
 // Outcome is what an attempt came to: a response or a failure, exactly one of them.

@@ -13,7 +13,8 @@ import (
 
 var start = time.Date(2026, 3, 17, 8, 0, 44, 0, time.UTC)
 
-var due = domain.Due{Tenant: "t", Endpoint: "ep_1", Delivery: "dlv_1", Event: "evt_1", DueAt: start, Revision: domain.NoStream}
+var due = domain.Due{Tenant: "t", Endpoint: "ep_1", Delivery: "dlv_1", Event: "evt_1", DueAt: start,
+	Revision: domain.NoStream}
 
 func policy(waits ...time.Duration) domain.RetryPolicy {
 	p := domain.RetryPolicy{Jitter: 0.2}
@@ -106,7 +107,7 @@ func TestDelivery_SucceedsAtOnce(t *testing.T) {
 	t.Parallel()
 	l := newLife(5 * time.Second)
 	expect(t, l.start(), "DeliveryScheduled AttemptStarted RequestSigned")
-	if l.d.Status != domain.StatusInFlight || l.d.Open == nil || l.d.Open.ID != "att_1" || l.d.Open.SignedAt != start.Unix() {
+	if o := l.d.Open; l.d.Status != domain.StatusInFlight || o == nil || o.ID != "att_1" || o.SignedAt != start.Unix() {
 		t.Fatalf("%+v %+v", l.d, l.d.Open)
 	}
 	expect(t, l.start(), "")
@@ -147,7 +148,7 @@ func TestSemantics_TheScheduleIsTheSnapshotOfDeliveryScheduled(t *testing.T) {
 		expect(t, l.start(), "")
 		l.wait()
 		expect(t, l.start(), "AttemptStarted RequestSigned")
-		if a := l.records[len(l.records)-2].Fact.(*domain.AttemptStarted); a.Trigger != domain.TriggerAutomatic || a.N != l.n {
+		if a := l.started(); a.Trigger != domain.TriggerAutomatic || a.N != l.n {
 			t.Fatalf("%+v", a)
 		}
 	}
@@ -168,7 +169,8 @@ func TestDelivery_RetryAfterIsHonouredWhenLonger(t *testing.T) {
 		o.Response.RetryAfter = domain.Duration(asked)
 		expect(t, l.fold(l.d.Finish(o)), "ResponseReceived RetryScheduled")
 		r := l.last().(*domain.RetryScheduled)
-		if time.Duration(r.Backoff) != want || !l.d.DueAt.Equal(start.Add(want)) || r.RetryAfterTaken != (want > 5*time.Second) {
+		if time.Duration(r.Backoff) != want || !l.d.DueAt.Equal(start.Add(want)) ||
+			r.RetryAfterTaken != (want > 5*time.Second) {
 			t.Errorf("asked for %s: %+v", asked, r)
 		}
 	}
@@ -248,7 +250,8 @@ func TestSemantics_ALate2xxSucceedsAndCancelsTheRetry(t *testing.T) {
 // an earlier attempt's late 2xx ended the delivery meanwhile.
 func TestSemantics_AnOutcomeAfterTheTerminalIsLateAndDecidesNothing(t *testing.T) {
 	t.Parallel()
-	for status, want := range map[int]string{200: "ResponseReceived", 500: "ResponseReceived", 410: "ResponseReceived", 0: "AttemptFailed"} {
+	for status, want := range map[int]string{200: "ResponseReceived", 500: "ResponseReceived", 410: "ResponseReceived",
+		0: "AttemptFailed"} {
 		l := takenOver()
 		expect(t, l.finish("att_1", 200), "ResponseReceived DeliverySucceeded")
 		if l.d.Open == nil {
@@ -288,7 +291,8 @@ func TestDelivery_ALateFailureChangesNothing(t *testing.T) {
 	t.Parallel()
 	l := takenOver()
 	expect(t, l.finish("att_1", 500), "ResponseReceived")
-	if l.d.Open == nil || l.d.Open.ID != "att_2" || l.d.Status != domain.StatusInFlight || l.d.Interruptions != 1 || l.d.Step != 0 {
+	if l.d.Open == nil || l.d.Open.ID != "att_2" || l.d.Status != domain.StatusInFlight || l.d.Interruptions != 1 ||
+		l.d.Step != 0 {
 		t.Fatalf("%+v", l.d)
 	}
 	expect(t, l.finish("att_2", 500), "ResponseReceived RetryScheduled")
@@ -296,8 +300,8 @@ func TestDelivery_ALateFailureChangesNothing(t *testing.T) {
 
 func TestDelivery_ARemovedEndpointEndsItInsteadOfARetry(t *testing.T) {
 	t.Parallel()
-	for status, want := range map[int]string{500: "ResponseReceived DeliveryCancelled", 200: "ResponseReceived DeliverySucceeded",
-		0: "AttemptFailed DeliveryCancelled"} {
+	for status, want := range map[int]string{500: "ResponseReceived DeliveryCancelled",
+		200: "ResponseReceived DeliverySucceeded", 0: "AttemptFailed DeliveryCancelled"} {
 		l := newLife(5 * time.Second)
 		l.start()
 		o := l.outcome("att_1", status)

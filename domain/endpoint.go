@@ -90,7 +90,8 @@ func (c *EndpointConfig) check() error {
 			`give event_types, such as ["agent.*"], or ["*"] for all`)
 	}
 	if len(c.EventTypes) > 100 {
-		return invalid("too_many_event_types", "the endpoint names more than 100 event types", `use patterns such as "agent.*"`)
+		return invalid("too_many_event_types", "the endpoint names more than 100 event types",
+			`use patterns such as "agent.*"`)
 	}
 	if i := slices.IndexFunc(c.EventTypes, func(p string) bool { return !ValidPattern(p) }); i >= 0 {
 		return invalid("invalid_event_type", "\""+c.EventTypes[i]+"\" is no event type or pattern",
@@ -174,7 +175,8 @@ func (e *Endpoint) Remove() ([]Fact, error) {
 
 func (e *Endpoint) ready(expected *Revision) error {
 	if !e.Exists() {
-		return Refuse(KindNotFound, "endpoint_not_found", "there is no such endpoint", "list them with: hookledger endpoint list")
+		return Refuse(KindNotFound, "endpoint_not_found", "there is no such endpoint",
+			"list them with: hookledger endpoint list")
 	}
 	if expected != nil && *expected != e.Revision {
 		return Refuse(KindConflict, "revision_conflict", "the endpoint was changed meanwhile: it is at revision "+

@@ -73,7 +73,8 @@ func TestEndpoint_Life(t *testing.T) {
 	before := e.Clone()
 	e.then(e.Reconfigure(config(func(c *domain.EndpointConfig) { c.EventTypes = []string{"*"} }), nil))
 	if e.Config.EventTypes[0] != "*" || !e.Disabled || e.ConfigRevision != 2 || e.ConfigType != "EndpointReconfigured" ||
-		e.ConfigRecord != (ulid.ULID{3}) || e.UpdatedAt != start.Add(2*time.Minute) || before.Config.EventTypes[0] != "agent.*" {
+		e.ConfigRecord != (ulid.ULID{3}) || e.UpdatedAt != start.Add(2*time.Minute) ||
+		before.Config.EventTypes[0] != "agent.*" {
 		t.Fatalf("%+v", e.Endpoint)
 	}
 	e.then(e.Enable())

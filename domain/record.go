@@ -135,8 +135,8 @@ type Stamp struct {
 	Actor Actor
 }
 
-// Records puts facts into envelopes: one tenant and stream, ids from Base upwards, each caused by the one before it, and
-// the first by cause.
+// Records puts facts into envelopes: one tenant and stream, ids from Base upwards, each caused by the one before it,
+// and the first by cause.
 func (s Stamp) Records(stream Stream, tenant, correlation string, cause ulid.ULID, facts ...Fact) []Record {
 	out := make([]Record, len(facts))
 	for i, f := range facts {

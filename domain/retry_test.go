@@ -24,8 +24,7 @@ func TestDefaultRetrySchedule_LastsAboutThreeDays(t *testing.T) {
 
 func TestBackoff(t *testing.T) {
 	t.Parallel()
-	p := domain.RetryPolicy{Schedule: []domain.Duration{domain.Duration(5 * time.Second), domain.Duration(5 * time.Minute)},
-		Jitter: 0.2}
+	p := policy(5*time.Second, 5*time.Minute)
 	for _, c := range []struct {
 		step   int
 		jitter float64
@@ -66,7 +65,8 @@ func TestDuration_IsWrittenAsItIsRead(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]time.Duration{
 		"5s": 5 * time.Second, "30m": 30 * time.Minute, "1h": time.Hour, "1h30m": 90 * time.Minute, "0s": 0,
-		"1h0m5s": time.Hour + 5*time.Second, "100h": 100 * time.Hour, "1.5s": 1500 * time.Millisecond, "10m": 10 * time.Minute,
+		"1h0m5s": time.Hour + 5*time.Second, "100h": 100 * time.Hour, "1.5s": 1500 * time.Millisecond,
+		"10m": 10 * time.Minute,
 	} {
 		var d domain.Duration
 		if err := json.Unmarshal([]byte(`"`+text+`"`), &d); err != nil || time.Duration(d) != want || d.String() != text {

@@ -25,7 +25,8 @@ func TestSecret_PrintsNothing(t *testing.T) {
 		list   []domain.Secret
 		ptr    *domain.Secret
 	}{secret, secret, map[string]domain.Secret{"a": secret}, []domain.Secret{secret}, &secret}
-	for _, v := range []any{secret, &secret, config, &config, []domain.Secret{secret}, errors.Join(fmt.Errorf("with %v", secret))} {
+	wrapped := errors.Join(fmt.Errorf("with %v", secret))
+	for _, v := range []any{secret, &secret, config, &config, []domain.Secret{secret}, wrapped} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d", "%T", "%10.3v"} {
 			refuseCanary(t, verb, fmt.Sprintf(verb, v))
 		}
@@ -39,12 +40,13 @@ func TestSecret_PrintsNothing(t *testing.T) {
 		slog.New(slog.NewTextHandler(&log, nil)).Info("m", "v", v)
 		refuseCanary(t, "slog", log.String())
 	}
-	for _, text := range []string{fmt.Sprintf("%v", secret), fmt.Sprintf("%q", secret), secret.String(), secret.GoString()} {
+	for _, text := range []string{fmt.Sprint(secret), fmt.Sprintf("%q", secret), secret.String(), secret.GoString()} {
 		if text != "[redacted]" {
 			t.Errorf("printed %q", text)
 		}
 	}
-	if b, err := json.Marshal(map[domain.Secret]domain.Secret{secret: secret}); err != nil || string(b) != `{"[redacted]":"[redacted]"}` {
+	b, err := json.Marshal(map[domain.Secret]domain.Secret{secret: secret})
+	if err != nil || string(b) != `{"[redacted]":"[redacted]"}` {
 		t.Errorf("%s, %v", b, err)
 	}
 }

@@ -98,7 +98,7 @@ func (t *Tenant) Register(name string, settings TenantSettings) ([]Fact, error) 
 // Reconfigure decides on new settings. Settings that are the same make no record.
 func (t *Tenant) Reconfigure(settings TenantSettings) ([]Fact, error) {
 	if !t.Exists() {
-		return nil, Refuse(KindNotFound, "tenant_not_found", "there is no such tenant", "list them with: hookledger tenant list")
+		return nil, errNoTenant()
 	}
 	if t.Settings == settings {
 		return nil, nil
@@ -106,11 +106,16 @@ func (t *Tenant) Reconfigure(settings TenantSettings) ([]Fact, error) {
 	return []Fact{&TenantReconfigured{Settings: settings}}, nil
 }
 
+func errNoTenant() error {
+	return Refuse(KindNotFound, "tenant_not_found", "there is no such tenant", "list them with: hookledger tenant list")
+}
+
 // RegisterEventType decides on a new type, or, with update, on the next version of one that is there. The schema must
 // have been compiled by the caller; nil accepts any object.
-func (t *Tenant) RegisterEventType(name, description string, schema, example json.RawMessage, update bool) ([]Fact, error) {
+func (t *Tenant) RegisterEventType(name, description string, schema, example json.RawMessage,
+	update bool) ([]Fact, error) {
 	if !t.Exists() {
-		return nil, Refuse(KindNotFound, "tenant_not_found", "there is no such tenant", "list them with: hookledger tenant list")
+		return nil, errNoTenant()
 	}
 	if !ValidEventType(name) {
 		return nil, Refuse(KindInvalid, "invalid_event_type", "the event type's name is not valid",

@@ -24,7 +24,8 @@ func (x *tenant) then(facts []domain.Fact, err error) *tenant {
 		x.t.Fatal(err)
 	}
 	for _, f := range facts {
-		x.Evolve(&domain.Record{ID: ulid.ULID{byte(x.n + 1)}, Stream: "tenant-acme.0", Tenant: "acme", Revision: x.n, Fact: f})
+		x.Evolve(&domain.Record{ID: ulid.ULID{byte(x.n + 1)}, Stream: "tenant-acme.0", Tenant: "acme", Revision: x.n,
+			Fact: f})
 		x.n++
 	}
 	return x
@@ -140,7 +141,8 @@ func TestAPIKey_Life(t *testing.T) {
 	}
 	facts, err := k.Revoke()
 	refused(t, "key_not_found", domain.KindNotFound, facts, err)
-	issued := domain.KeyIssued{Name: "ci", Prefix: "hl_ab", Hash: []byte{1}, Role: domain.RoleProducer, ExpiresAt: start.Add(time.Hour)}
+	issued := domain.KeyIssued{Name: "ci", Prefix: "hl_ab", Hash: []byte{1}, Role: domain.RoleProducer,
+		ExpiresAt: start.Add(time.Hour)}
 	facts, err = k.Issue(issued, start)
 	fold(k, start, facts, err)
 	if k.ID != "key_1" || k.Tenant != "t" || k.Role != domain.RoleProducer || k.CreatedAt != start || k.Name != "ci" {

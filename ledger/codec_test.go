@@ -169,7 +169,8 @@ func TestDecode_BodyOfAnotherType(t *testing.T) {
 	header, _ := encode(t, sampleRecord(&domain.DeliverySucceeded{Attempt: "att_1", Attempts: 1}))
 	_, body := encode(t, sampleRecord(&domain.AttemptInterrupted{Attempt: "att_1", Reason: "crash"}))
 	_, err := Decode(header, body)
-	if err == nil || !strings.Contains(err.Error(), "DeliverySucceeded") || !strings.Contains(err.Error(), recordID.String()) {
+	if err == nil || !strings.Contains(err.Error(), "DeliverySucceeded") ||
+		!strings.Contains(err.Error(), recordID.String()) {
 		t.Fatalf("the error names type and record: %v", err)
 	}
 }
@@ -178,10 +179,11 @@ func TestEncode_RefusesWhatHasNoEncoding(t *testing.T) {
 	t.Parallel()
 	late := sampleRecord(&domain.RetryScheduled{})
 	late.RecordedAt = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)
+	year10000 := late.RecordedAt
 	for name, r := range map[string]*domain.Record{
 		"recorded in the year 10000": late,
 		"by hand, a year before 0":   sampleRecord(&domain.RetryScheduled{DueAt: time.Date(-1, 1, 1, 0, 0, 0, 0, time.UTC)}),
-		"by its tags, the same":      sampleRecord(&domain.KeyIssued{ExpiresAt: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)}),
+		"by its tags, the same":      sampleRecord(&domain.KeyIssued{ExpiresAt: year10000}),
 		"by hand, no number":         sampleRecord(&domain.DeliveryScheduled{Policy: domain.RetryPolicy{Jitter: math.NaN()}}),
 		"by its tags, infinite": sampleRecord(&domain.EndpointRegistered{
 			Config: domain.EndpointConfig{RateLimit: math.Inf(1)}}),

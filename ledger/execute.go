@@ -18,7 +18,8 @@ const maxConflicts = 20
 
 // Load folds a stream into the state that fresh gives and says at which revision it is. A record that this binary can't
 // read is ErrNewerFormat: nothing may be decided without knowing what it says.
-func Load[A Aggregate](ctx context.Context, r Reader, stream domain.Stream, fresh func() A) (A, domain.Revision, error) {
+func Load[A Aggregate](ctx context.Context, r Reader, stream domain.Stream,
+	fresh func() A) (A, domain.Revision, error) {
 	state, at := fresh(), domain.NoStream
 	for rec, err := range r.ReadStream(ctx, stream, 0) {
 		if err != nil {
@@ -64,7 +65,8 @@ func Execute[A Aggregate](ctx context.Context, s Store, stream domain.Stream, fr
 	return fresh(), Appended{}, fmt.Errorf("%s after %d turns: %w", stream, maxConflicts, ErrConflict)
 }
 
-// AppendKnown is Append that repeats itself, with the same ids and revision, while the outcome is unknown and ctx lives.
+// AppendKnown is Append that repeats itself, with the same ids and revision, while the outcome is unknown and ctx
+// lives.
 func AppendKnown(ctx context.Context, s Store, stream domain.Stream, expected domain.Revision,
 	records []domain.Record) (Appended, error) {
 	for {

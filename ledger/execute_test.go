@@ -178,7 +178,8 @@ func TestAppendKnown_RepeatsTheSameAppendUntilTheAnswerIsKnown(t *testing.T) {
 		return apply()
 	}
 	done, err := ledger.AppendKnown(t.Context(), s, countStream, domain.NoStream, issue(ids()(), 2))
-	if err != nil || done != (ledger.Appended{Revision: 1, Position: 2, Duplicate: true}) || s.calls != 4 || s.Head() != 2 {
+	want := ledger.Appended{Revision: 1, Position: 2, Duplicate: true}
+	if err != nil || done != want || s.calls != 4 || s.Head() != 2 {
 		t.Fatalf("%+v after %d appends: %v", done, s.calls, err)
 	}
 }

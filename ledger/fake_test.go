@@ -47,16 +47,18 @@ func (s *fakeStore) Append(_ context.Context, stream domain.Stream, expected dom
 	return s.fate(call, apply)
 }
 
-func (s *fakeStore) apply(stream domain.Stream, expected domain.Revision, records []domain.Record) (ledger.Appended, error) {
+func (s *fakeStore) apply(stream domain.Stream, expected domain.Revision,
+	records []domain.Record) (ledger.Appended, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	there := s.stream(stream)
-	if behind := there[min(int(expected)+1, len(there)):]; int(expected)+1 <= len(there) && len(behind) >= len(records) &&
-		slices.EqualFunc(records, behind[:len(records)], func(a domain.Record, b *domain.Record) bool { return a.ID == b.ID }) {
-		last := behind[len(records)-1]
+	same := func(a domain.Record, b *domain.Record) bool { return a.ID == b.ID }
+	from, to := int(expected)+1, int(expected)+1+len(records)
+	if to <= len(there) && slices.EqualFunc(records, there[from:to], same) {
+		last := there[to-1]
 		return ledger.Appended{Revision: last.Revision, Position: last.Position, Duplicate: true}, nil
 	}
-	if int(expected) != len(there)-1 {
+	if from != len(there) {
 		return ledger.Appended{}, ledger.ErrConflict
 	}
 	for i, r := range records {
@@ -85,7 +87,8 @@ func (s *fakeStore) snapshot() []*domain.Record {
 	return slices.Clone(s.all)
 }
 
-func (s *fakeStore) ReadStream(_ context.Context, name domain.Stream, from domain.Revision) iter.Seq2[*domain.Record, error] {
+func (s *fakeStore) ReadStream(_ context.Context, name domain.Stream,
+	from domain.Revision) iter.Seq2[*domain.Record, error] {
 	return s.read(func(r *domain.Record) bool { return r.Stream == name && r.Revision >= from })
 }
 
@@ -166,5 +169,6 @@ func issue(id ulid.ULID, n int) []domain.Record {
 	for i := range facts {
 		facts[i] = &domain.KeyIssued{Name: "n"}
 	}
-	return domain.Stamp{At: at, Base: id, Actor: domain.System("test")}.Records(countStream, "default", "", ulid.ULID{}, facts...)
+	stamp := domain.Stamp{At: at, Base: id, Actor: domain.System("test")}
+	return stamp.Records(countStream, "default", "", ulid.ULID{}, facts...)
 }

@@ -9,7 +9,8 @@ func writeEventReceived(w writer, f *domain.EventReceived) writer {
 	if f.Sequence != nil {
 		w = w.uint(`,"sequence":`, *f.Sequence)
 	}
-	return w.str(`,"content_type":`, f.ContentType).sealed(`,"content":`, f.Content).int(`,"size":`, int64(f.Size)).lit("}")
+	return w.str(`,"content_type":`, f.ContentType).sealed(`,"content":`, f.Content).
+		int(`,"size":`, int64(f.Size)).lit("}")
 }
 
 func readEventReceived(p *parser, f *domain.EventReceived) {

@@ -61,7 +61,8 @@ func tagged(t *rapid.T, f domain.Fact) string {
 
 func recordGen(t *rapid.T, f domain.Fact) *domain.Record {
 	r := &domain.Record{Fact: f}
-	for _, v := range []any{&r.ID, &r.Stream, &r.Tenant, &r.Actor, &r.Correlation, &r.Causation, &r.RecordedAt, &r.Revision} {
+	for _, v := range []any{&r.ID, &r.Stream, &r.Tenant, &r.Actor, &r.Correlation, &r.Causation, &r.RecordedAt,
+		&r.Revision} {
 		fill(t, reflect.ValueOf(v).Elem())
 	}
 	return r
@@ -70,7 +71,8 @@ func recordGen(t *rapid.T, f domain.Fact) *domain.Record {
 var text = rapid.OneOf(
 	rapid.StringMatching(`[A-Za-z0-9_.:/-]{0,40}`),
 	rapid.StringN(0, 20, -1),
-	rapid.SampledFrom([]string{"", "POST", "system", "a\"b\\c", "<&>", "\u2028\u2029", "\x00\x1f\x7f", "\ufffd", "😀", "ü"}),
+	rapid.SampledFrom([]string{"", "POST", "system", "a\"b\\c", "<&>", "\u2028\u2029", "\x00\x1f\x7f", "\ufffd", "😀",
+		"ü"}),
 )
 
 // fill gives any value of a fact's field; a new fact with fields of these kinds is covered without further work.
@@ -127,8 +129,8 @@ func fill(t *rapid.T, v reflect.Value) {
 	}
 }
 
-// FuzzDecode: nothing makes Decode panic, and what it takes is written to a stable encoding: to the same bytes where the
-// data is written by hand.
+// FuzzDecode: nothing makes Decode panic, and what it takes is written to a stable encoding: to the same bytes where
+// the data is written by hand.
 func FuzzDecode(f *testing.F) {
 	for _, s := range samples() {
 		header, body := encode(f, sampleRecord(s))

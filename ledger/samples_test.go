@@ -26,12 +26,14 @@ const (
 )
 
 func sealedSample(size int) *domain.Sealed {
-	return &domain.Sealed{KeyID: dataKeyID, Nonce: []byte("12-byte-none"), Ciphertext: bytes.Repeat([]byte{0xa7, 0x3c}, size/2)}
+	return &domain.Sealed{KeyID: dataKeyID, Nonce: []byte("12-byte-none"),
+		Ciphertext: bytes.Repeat([]byte{0xa7, 0x3c}, size/2)}
 }
 
 func configSample() domain.EndpointConfig {
-	return domain.EndpointConfig{Kind: "webhook", Scheme: "https", Host: "hooks.example.com:8443", Content: sealedSample(48),
-		Description: "Größe & <Preis>", Metadata: map[string]string{"team": "billing", "env": "prod"},
+	return domain.EndpointConfig{Kind: "webhook", Scheme: "https", Host: "hooks.example.com:8443",
+		Content: sealedSample(48), Description: "Größe & <Preis>",
+		Metadata:   map[string]string{"team": "billing", "env": "prod"},
 		EventTypes: []string{"agent.*", "cron.failed"}, RetrySchedule: domain.DefaultRetrySchedule(),
 		Timeout: domain.Duration(20 * time.Second), RateLimit: 12.5, MaxInFlight: 64,
 		Signing: domain.Signing{Scheme: "v1", KeyID: "sk_01JPHK7B00B2D4F6H8J0K2M4N6", Fingerprint: "9f86d081884c7d65"}}
@@ -65,8 +67,9 @@ func samples() []domain.Fact {
 		&domain.DeliveryScheduled{Event: eventID, Endpoint: endpointID, Cause: domain.CauseRouted,
 			Policy: domain.RetryPolicy{Schedule: domain.DefaultRetrySchedule(), Jitter: domain.DefaultJitter}, DueAt: noon},
 		&domain.AttemptStarted{Attempt: attemptID, N: 2, EndpointRevision: 3, Trigger: domain.TriggerManual, Forced: true,
-			Method: "POST", Host: "hooks.example.com:8443", Headers: []domain.Header{{Name: "content-type", Value: "application/json"},
-				{Name: "user-agent", Value: "hookledger/0.1.0"}, {Name: "content-length", Value: "350"}},
+			Method: "POST", Host: "hooks.example.com:8443", Headers: []domain.Header{
+				{Name: "content-type", Value: "application/json"}, {Name: "user-agent", Value: "hookledger/0.1.0"},
+				{Name: "content-length", Value: "350"}},
 			Timeout: domain.Duration(20 * time.Second), StartedAt: noon, Node: "node-01JPHK00000000000000000000"},
 		&domain.RequestSigned{Attempt: attemptID, Scheme: "v1", KeyIDs: []string{"sk_01JPHK7B00B2D4F6H8J0K2M4N6"},
 			WebhookID: eventID, WebhookTimestamp: noon.Unix(), Signatures: "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="},
@@ -89,8 +92,9 @@ func samples() []domain.Fact {
 }
 
 func sampleRecord(f domain.Fact) *domain.Record {
-	return &domain.Record{ID: recordID, Stream: domain.DeliveryStream("default", deliveryID), Revision: 4, RecordedAt: noon,
-		Tenant: "default", Actor: domain.System("delivery"), Correlation: eventID, Causation: causeID, Fact: f}
+	return &domain.Record{ID: recordID, Stream: domain.DeliveryStream("default", deliveryID), Revision: 4,
+		RecordedAt: noon, Tenant: "default", Actor: domain.System("delivery"), Correlation: eventID, Causation: causeID,
+		Fact: f}
 }
 
 // deliverySamples are the five records of a delivery that succeeds at once, over plain HTTP.

@@ -58,13 +58,6 @@ func (w writer) uint(key string, n uint64) writer {
 	return w
 }
 
-func (w writer) intNonzero(key string, n int64) writer {
-	if n == 0 {
-		return w
-	}
-	return w.int(key, n)
-}
-
 func (w writer) bool(key string, v bool) writer {
 	w.b = strconv.AppendBool(append(w.b, key...), v)
 	return w
@@ -118,7 +111,8 @@ func (w writer) sealed(key string, s *domain.Sealed) writer {
 	if s == nil {
 		return w.lit(key).lit("null")
 	}
-	return w.lit(key).str(`{"key_id":`, s.KeyID).base64(`,"nonce":`, s.Nonce).base64(`,"ciphertext":`, s.Ciphertext).lit("}")
+	return w.lit(key).str(`{"key_id":`, s.KeyID).base64(`,"nonce":`, s.Nonce).
+		base64(`,"ciphertext":`, s.Ciphertext).lit("}")
 }
 
 // appendString quotes by RFC 8785: the shortest form, and U+FFFD for what is not UTF-8.
