@@ -77,7 +77,7 @@ func goldenRecords(t *testing.T) map[string]string {
 	return out
 }
 
-var testName = regexp.MustCompile("`((?:Test|Fuzz)[A-Za-z0-9_]+)")
+var testName = regexp.MustCompile("`((?:Test|Fuzz)[A-Za-z0-9_]+)(?:/([^`]+))?`")
 
 // TestSemanticsPageNamesTestsThatExist: a decision whose test was renamed or removed is not held by anything.
 func TestSemanticsPageNamesTestsThatExist(t *testing.T) {
@@ -90,11 +90,14 @@ func TestSemanticsPageNamesTestsThatExist(t *testing.T) {
 			}
 		}
 	}
-	page := read(t, "docs/semantics.md")
+	page, suite := read(t, "docs/semantics.md"), read(t, "ledger/storetest/run.go")
 	for i, line := range strings.Split(page, "\n") {
 		for _, m := range testName.FindAllStringSubmatch(line, -1) {
 			if !existing[m[1]] {
 				t.Errorf("docs/semantics.md:%d: there is no test %s", i+1, m[1])
+			}
+			if sub := strings.ReplaceAll(m[2], "_", " "); sub != "" && !strings.Contains(suite, `{"`+sub+`"`) {
+				t.Errorf("docs/semantics.md:%d: the stores' suite has no case %q", i+1, sub)
 			}
 		}
 		if strings.HasPrefix(line, "| ") && !strings.HasPrefix(line, "| decision") && !testName.MatchString(line) {

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"go/parser"
+	"go/token"
 	"maps"
 	"os"
 	"os/exec"
@@ -20,7 +22,7 @@ import (
 // over the source by the go command; the product holds no switch for it. A mutant that no test catches, or whose text
 // is gone from the source, fails the gate.
 //
-//	go test .            checks that each mutant still applies and compiles
+//	go test .            checks that each mutant still applies
 //	make mutants         runs the tests against each of them
 const mutantFiles = "testdata/mutants"
 
@@ -75,7 +77,7 @@ func mutants(t *testing.T) []mutant {
 }
 
 // overlay writes the mutated source and the file that tells the go command to use it.
-func (m mutant) overlay(t *testing.T) string {
+func (m mutant) overlay(t *testing.T) overlaid {
 	t.Helper()
 	source := read(t, m.file)
 	if n := strings.Count(source, m.old); n != 1 {
@@ -98,7 +100,12 @@ func (m mutant) overlay(t *testing.T) string {
 	if err := os.WriteFile(file, list, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return file
+	return overlaid{mutated: mutated, list: file}
+}
+
+type overlaid struct {
+	mutated string // the source with the bug
+	list    string // for go's -overlay
 }
 
 func TestMutantsApply(t *testing.T) {
@@ -106,9 +113,9 @@ func TestMutantsApply(t *testing.T) {
 	for _, m := range mutants(t) {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
-			build := exec.CommandContext(t.Context(), "go", "build", "-overlay", m.overlay(t), m.pkg)
-			if out, err := build.CombinedOutput(); err != nil {
-				t.Errorf("%s does not compile: %v\n%s", m.name, err, out)
+			file := m.overlay(t).mutated
+			if _, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution); err != nil {
+				t.Errorf("%s is no Go: %v", m.name, err)
 			}
 		})
 	}
@@ -138,7 +145,7 @@ func TestMutantsAreCaught(t *testing.T) {
 	}
 	for _, m := range all {
 		t.Run(m.name, func(t *testing.T) {
-			out, err := goTest(t, m.pkg, m.run, "-overlay", m.overlay(t))
+			out, err := goTest(t, m.pkg, m.run, "-overlay", m.overlay(t).list)
 			var exit *exec.ExitError
 			switch {
 			case err == nil:
