@@ -289,7 +289,13 @@ func wholeSeconds(text []byte) (domain.Duration, bool) {
 		return 0, false
 	}
 	var sum, n int64
+	unit := true // the last character was one: "50ms" has none between its m and s
 	for _, c := range text {
+		digit := c >= '0' && c <= '9'
+		if unit && !digit {
+			return 0, false
+		}
+		unit = !digit
 		switch c {
 		case 'h':
 			sum, n = sum+n*3600, 0
@@ -298,7 +304,7 @@ func wholeSeconds(text []byte) (domain.Duration, bool) {
 		case 's':
 			sum, n = sum+n, 0
 		default:
-			if c < '0' || c > '9' {
+			if !digit {
 				return 0, false
 			}
 			n = n*10 + int64(c-'0')
