@@ -187,7 +187,7 @@ type EventType struct {
 type Projection struct {
 	Name     string  `json:"name"`
 	Position uint64  `json:"position"`
-	Lag      uint64  `json:"lag"`
+	Head     uint64  `json:"head"`
+	LagMS    float64 `json:"lag_ms"`
 	Error    string  `json:"error"`
-	Seconds  float64 `json:"lag_seconds"`
 }

@@ -1,0 +1,176 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/url"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"hookledger/cmd/hookledger/apiclient"
+	"hookledger/cmd/hookledger/output"
+	"hookledger/domain"
+)
+
+func attemptColumns() []output.Column[apiclient.Attempt] {
+	return []output.Column[apiclient.Attempt]{
+		column("id", func(t apiclient.Attempt) string { return t.ID }),
+		column("n", func(t apiclient.Attempt) string { return output.Int(t.N) }),
+		column("trigger", func(t apiclient.Attempt) string { return t.Trigger }),
+		status("status", func(t apiclient.Attempt) string { return t.Status }),
+		column("result", apiclient.Attempt.Result),
+		column("started_at", func(t apiclient.Attempt) string { return output.Time(t.StartedAt) }),
+		column("duration_ms", func(t apiclient.Attempt) string { return output.Float(t.DurationMS, 3) }),
+		detail("delivery_id", func(t apiclient.Attempt) string { return t.DeliveryID }),
+		detail("event_id", func(t apiclient.Attempt) string { return t.EventID }),
+		detail("endpoint_id", func(t apiclient.Attempt) string { return t.EndpointID }),
+		detail("remote_addr", func(t apiclient.Attempt) string { return t.RemoteAddr }),
+		detail("failure", func(t apiclient.Attempt) string {
+			if t.Failure == nil {
+				return ""
+			}
+			return strings.TrimSuffix(t.Failure.Phase+": "+t.Failure.Message, ": ")
+		}),
+	}
+}
+
+func newAttempt(a *app) *cobra.Command {
+	r := &remote{}
+	return withRemote(group("attempt", "See exactly what was sent, and what came back",
+		newAttemptList(a, r), newAttemptGet(a, r), newAttemptCurl(a, r)), r)
+}
+
+func newAttemptList(a *app, r *remote) *cobra.Command {
+	l := &listing{}
+	filter := map[string]*string{}
+	c := &cobra.Command{Use: "list", Short: "List attempts, newest first",
+		Example: "  hookledger attempt list --error-code timeout --created-after 1h", Args: args(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.connect(r)
+			if err != nil {
+				return err
+			}
+			columns := attemptColumns()
+			for i := range columns {
+				if columns[i].Name == "delivery_id" {
+					columns[i].Detail = false
+				}
+			}
+			return listAll(cmd, a, c, "/v1/attempts", filters(filter), l, columns)
+		}}
+	l.flags(c.Flags())
+	filterFlag(c, filter, "endpoint-id", "only those at this endpoint")
+	filterFlag(c, filter, "event-id", "only those of this event")
+	filterFlag(c, filter, "delivery-id", "only those of this delivery")
+	filterFlag(c, filter, "status", "only in_flight, succeeded, failed or interrupted ones")
+	filterFlag(c, filter, "code", "only those answered with this HTTP status")
+	filterFlag(c, filter, "error-code", "only those that failed so, such as timeout or connection_refused")
+	return c
+}
+
+func underscored(flag string) string { return strings.ReplaceAll(flag, "-", "_") }
+
+func attemptPath(id string) string { return "/v1/attempts/" + url.PathEscape(id) }
+
+func newAttemptGet(a *app, r *remote) *cobra.Command {
+	return &cobra.Command{Use: "get ID", Short: "Show an attempt: the request, its signature, the response, the timings",
+		Example: "  hookledger attempt get att_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C -o json", Args: args("ID"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.connect(r)
+			if err != nil {
+				return err
+			}
+			t, err := apiclient.Fetch[apiclient.Attempt](cmd.Context(), c, attemptPath(args[0]))
+			if err != nil {
+				return err
+			}
+			if err := output.One(a.printer, attemptColumns(), t.Raw, t.Value); err != nil {
+				return err
+			}
+			if a.printer.Format == output.Table {
+				printExchange(a.out, a.printer.Paint, &t.Value)
+			}
+			return nil
+		}}
+}
+
+// printExchange writes request and response the way HTTP does.
+func printExchange(w io.Writer, paint output.Paint, t *apiclient.Attempt) {
+	if t.Request != nil {
+		fmt.Fprintf(w, "\n%s\n", paint.Bold("request"))
+		fmt.Fprintf(w, "%s %s\n", t.Request.Method, output.Clean(t.Request.URL))
+		for _, h := range t.Request.Headers {
+			fmt.Fprintf(w, "%s %s\n", paint.Dim(output.Clean(h.Name)+":"), output.Clean(h.Value))
+		}
+		fmt.Fprintf(w, "\n%s\n", output.Clean(t.Request.Body))
+	}
+	if t.Response != nil {
+		fmt.Fprintf(w, "\n%s\n", paint.Bold("response"))
+		fmt.Fprintf(w, "%d\n", t.Response.Status)
+		for _, h := range t.Response.Headers {
+			fmt.Fprintf(w, "%s %s\n", paint.Dim(output.Clean(h.Name)+":"), output.Clean(h.Value))
+		}
+		if t.Response.Body != "" {
+			fmt.Fprintf(w, "\n%s\n", output.Clean(t.Response.Body))
+		}
+		if t.Response.Truncated {
+			fmt.Fprintln(w, paint.Dim("(truncated)"))
+		}
+	}
+}
+
+func newAttemptCurl(a *app, r *remote) *cobra.Command {
+	return &cobra.Command{Use: "curl ID", Short: "Print a curl command that repeats an attempt's request, byte for byte",
+		Long: `Print a curl command that repeats the exact request of an attempt: same URL, headers, signature and body.
+
+Receivers take a signature for five minutes only, by their clock: repeat an older attempt with a fresh signature by
+hookledger delivery retry.`,
+		Example: "  hookledger attempt curl att_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C | sh", Args: args("ID"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.connect(r)
+			if err != nil {
+				return err
+			}
+			t, err := apiclient.Fetch[apiclient.Attempt](cmd.Context(), c, attemptPath(args[0]))
+			if err != nil {
+				return err
+			}
+			if t.Value.Request == nil || t.Value.Erased {
+				return domain.Refuse(domain.KindErased, "no_request", "the request of this attempt is not there any more",
+					"its content was erased; what is left shows: hookledger attempt get "+t.Value.ID)
+			}
+			_, err = io.WriteString(a.out, curl(&t.Value)+"\n")
+			return err
+		}}
+}
+
+// largeArgument is where a body is too long for one argument of a program (128 KiB on Linux); printf is the shell's own.
+const largeArgument = 100 << 10
+
+// curl writes the command. curl's own additions, Accept and Expect, are switched off.
+func curl(t *apiclient.Attempt) string {
+	var b strings.Builder
+	body := t.Request.Body
+	if len(body) > largeArgument {
+		b.WriteString("printf %s " + shellQuote(body) + " | \\\n")
+		body = "@-"
+	}
+	b.WriteString("curl -sS -i -X " + shellQuote(t.Request.Method) + " " + shellQuote(t.Request.URL))
+	for _, h := range t.Request.Headers {
+		if n := strings.ToLower(h.Name); n == "content-length" || n == "host" {
+			continue
+		}
+		b.WriteString(" \\\n  -H " + shellQuote(h.Name+": "+h.Value))
+	}
+	b.WriteString(" \\\n  -H 'Accept:' -H 'Expect:' \\\n  ")
+	if body == "@-" && len(t.Request.Body) > largeArgument {
+		b.WriteString("--data-binary @-")
+	} else {
+		// --data-raw takes an @ at the beginning as it is.
+		b.WriteString("--data-raw " + shellQuote(body))
+	}
+	return b.String()
+}
+
+func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }

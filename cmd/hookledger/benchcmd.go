@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"hookledger/cmd/hookledger/bench"
+	"hookledger/cmd/hookledger/output"
+	"hookledger/ledger/pebblestore"
+)
+
+// benching holds bench's flags.
+type benching struct {
+	n, runs, endpoints, pending int
+	latency                     time.Duration
+	subjects, dir               string
+}
+
+func newBench(a *app) *cobra.Command {
+	f := &benching{}
+	c := &cobra.Command{Use: "bench", Short: "Measure this binary on this machine, against a bare HTTP loop",
+		Long: `Measure this binary on loopback: serve, receive and the load are three processes with their defaults. The yardstick is
+a bare net/http loop that posts the same body with the same HMAC to the same receiver in the same run. Each figure is the
+median of the runs; every clock stops when the read models have caught up. It takes minutes, and needs an idle machine.
+
+CPU and memory are read from /proc, on Linux only. The data directories stand in --dir: name a folder on the disk that
+you want to know about, and not a file system in memory.`,
+		Example: `  hookledger bench -o json
+  hookledger bench -n 20000 --runs 1
+  hookledger bench --endpoints 500 --receiver-latency 200ms -n 50000
+  hookledger bench --subjects new
+  hookledger bench --pending 1000000`, Args: args(),
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.bench(cmd.Context(), f) }}
+	flags := c.Flags()
+	flags.IntVarP(&f.n, "number", "n", 200_000, "deliveries of each measurement")
+	flags.IntVar(&f.runs, "runs", 3, "of which each figure is the median")
+	flags.IntVar(&f.endpoints, "endpoints", 1, "that each event goes to")
+	flags.DurationVar(&f.latency, "receiver-latency", 0, "that the receiver waits before each answer")
+	flags.StringVar(&f.subjects, "subjects", "none", "none, or new: each event is about a new subject, with a new key")
+	flags.IntVar(&f.pending, "pending", 0, "measure the memory with so many deliveries due and an endpoint that hangs, and nothing else")
+	flags.StringVar(&f.dir, "dir", "", "folder for the data directories (default: the one for temporary files)")
+	return c
+}
+
+func (a *app) bench(ctx context.Context, f *benching) error {
+	switch {
+	case f.n < 1 || f.runs < 1 || f.pending < 0:
+		return usage("--number, --runs and --pending are counts", "give at least 1")
+	case f.endpoints < 1 || f.endpoints > 1000:
+		return usage("--endpoints is out of range", "give 1 to 1000")
+	case f.subjects != "none" && f.subjects != "new":
+		return usage("--subjects "+f.subjects+" is unknown", "give none or new")
+	}
+	binary, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find this binary: %w", err)
+	}
+	cfg := bench.Config{Binary: binary, Dir: f.dir, N: f.n, Runs: f.runs, Endpoints: f.endpoints, ReceiverLatency: f.latency,
+		NewSubjects: f.subjects == "new", Pending: f.pending, CountRecords: countRecords, Say: a.note,
+		Bar: func(title string, total int64) bench.Bar { return output.NewProgress(a.err, title, total) }}
+	if f.pending > 0 {
+		r, err := bench.RunPending(ctx, cfg)
+		if err != nil {
+			return err
+		}
+		return printFigures(a, r)
+	}
+	r, err := bench.Run(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	return printFigures(a, r)
+}
+
+// countRecords counts the records of a ledger that no server uses.
+func countRecords(ctx context.Context, dataDir string) (n int64, err error) {
+	store, err := pebblestore.Open(pebblestore.Config{Dir: filepath.Join(dataDir, "ledger")})
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	for _, rerr := range store.ReadAll(ctx, 0) {
+		if rerr != nil {
+			return n, fmt.Errorf("count the records: %w", rerr)
+		}
+		n++
+	}
+	return n, nil
+}
+
+// figure is one line of the table.
+type figure struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// printFigures prints an object as it is, in a table or CSV one line a member.
+func printFigures(a *app, v any) error {
+	raw, err := marshal(v)
+	if err != nil {
+		return err
+	}
+	columns := []output.Column[figure]{
+		column("name", func(f figure) string { return f.Name }),
+		column("value", func(f figure) string { return f.Value }),
+	}
+	if a.printer.Format == output.JSON || a.printer.Format == output.NDJSON {
+		return output.One(a.printer, columns, raw, figure{})
+	}
+	list := output.NewList(a.printer, columns)
+	for _, m := range members(raw) {
+		if err := list.Add(nil, figure{m.name, strings.Trim(m.value, `"`)}); err != nil {
+			return err
+		}
+	}
+	return list.Close()
+}

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"net/url"
+
+	"github.com/spf13/cobra"
+
+	"hookledger/cmd/hookledger/apiclient"
+	"hookledger/cmd/hookledger/output"
+)
+
+func deliveryColumns() []output.Column[apiclient.Delivery] {
+	return []output.Column[apiclient.Delivery]{
+		column("id", func(d apiclient.Delivery) string { return d.ID }),
+		column("event", func(d apiclient.Delivery) string { return d.Event }),
+		column("event_id", func(d apiclient.Delivery) string { return d.EventID }),
+		column("endpoint_id", func(d apiclient.Delivery) string { return d.EndpointID }),
+		status("status", func(d apiclient.Delivery) string { return d.Status }),
+		column("attempt_count", func(d apiclient.Delivery) string { return output.Int(d.AttemptCount) }),
+		column("last_result", apiclient.Delivery.LastResult),
+		column("next_attempt_at", func(d apiclient.Delivery) string { return output.TimeOf(d.NextAt) }),
+		detail("created_at", func(d apiclient.Delivery) string { return output.Time(d.CreatedAt) }),
+		detail("completed_at", func(d apiclient.Delivery) string { return output.TimeOf(d.CompletedAt) }),
+	}
+}
+
+func newDelivery(a *app) *cobra.Command {
+	r := &remote{}
+	return withRemote(group("delivery", "See who got what, and have it sent again",
+		newDeliveryList(a, r), newDeliveryGet(a, r), newDeliveryRetry(a, r)), r)
+}
+
+func newDeliveryList(a *app, r *remote) *cobra.Command {
+	l := &listing{}
+	filter := map[string]*string{}
+	c := &cobra.Command{Use: "list", Short: "List deliveries, newest first",
+		Example: "  hookledger delivery list --status exhausted --created-after 24h\n" +
+			"  hookledger delivery list --event-id evt_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C", Args: args(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.connect(r)
+			if err != nil {
+				return err
+			}
+			return listAll(cmd, a, c, "/v1/deliveries", filters(filter), l, deliveryColumns())
+		}}
+	l.flags(c.Flags())
+	filterFlag(c, filter, "endpoint-id", "only those to this endpoint")
+	filterFlag(c, filter, "event-id", "only those of this event")
+	filterFlag(c, filter, "event", "only those of this event type, or pattern such as agent.*")
+	filterFlag(c, filter, "status", "only pending, in_flight, retrying, held, succeeded, exhausted or cancelled ones")
+	filterFlag(c, filter, "code", "only those whose last response had this HTTP status")
+	return c
+}
+
+// filterFlag adds a flag that goes into the query as it is, with underscores.
+func filterFlag(c *cobra.Command, into map[string]*string, name, usage string) {
+	into[name] = c.Flags().String(name, "", usage)
+}
+
+func filters(from map[string]*string) url.Values {
+	q := url.Values{}
+	for name, v := range from {
+		set(q, underscored(name), *v)
+	}
+	return q
+}
+
+func newDeliveryGet(a *app, r *remote) *cobra.Command {
+	return &cobra.Command{Use: "get ID", Short: "Show a delivery with its attempts",
+		Example: "  hookledger delivery get dlv_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C", Args: args("ID"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.connect(r)
+			if err != nil {
+				return err
+			}
+			d, err := apiclient.Fetch[apiclient.Delivery](cmd.Context(), c, deliveryPath(args[0]))
+			if err != nil {
+				return err
+			}
+			if err := output.One(a.printer, deliveryColumns(), d.Raw, d.Value); err != nil {
+				return err
+			}
+			if a.printer.Format != output.Table || len(d.Value.Attempts) == 0 {
+				return nil
+			}
+			a.blank()
+			list := output.NewList(a.printer, attemptColumns())
+			for _, at := range d.Value.Attempts {
+				if err := list.Add(at.Raw, at.Value); err != nil {
+					return err
+				}
+			}
+			return list.Close()
+		}}
+}
+
+func deliveryPath(id string) string { return "/v1/deliveries/" + url.PathEscape(id) }
+
+func newDeliveryRetry(a *app, r *remote) *cobra.Command {
+	force := false
+	c := &cobra.Command{Use: "retry ID", Short: "Have a delivery tried again, now",
+		Example: "  hookledger delivery retry dlv_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C", Args: args("ID"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.connect(r)
+			if err != nil {
+				return err
+			}
+			var out apiclient.Item[apiclient.Delivery]
+			body := map[string]any{}
+			if force {
+				body["force"] = true
+			}
+			if err := c.Post(cmd.Context(), deliveryPath(args[0])+"/retry", body, &out); err != nil {
+				return err
+			}
+			return output.One(a.printer, deliveryColumns(), out.Raw, out.Value)
+		}}
+	c.Flags().BoolVar(&force, "force", false, "although the receiver has confirmed it; the request is marked as a replay")
+	return c
+}

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"hookledger/cmd/hookledger/apiclient"
+	"hookledger/cmd/hookledger/output"
+	"hookledger/domain"
+)
+
+// Exit codes.
+const (
+	exitOK         = 0
+	exitFailure    = 1
+	exitUsage      = 2
+	exitNotFound   = 3
+	exitNotAllowed = 4
+	exitUnverified = 5
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], &app{in: os.Stdin, out: os.Stdout, err: os.Stderr, environ: os.Environ})
+	stop()
+	os.Exit(code)
+}
+
+// app is what every command is given.
+type app struct {
+	in       io.Reader
+	out      io.Writer
+	err      io.Writer
+	environ  func() []string
+	settings *settings // of the command that runs
+	printer  *output.Printer
+}
+
+// run runs one command line and gives its exit code.
+func run(ctx context.Context, args []string, a *app) int {
+	root := newRoot(a)
+	root.SetArgs(args)
+	root.SetIn(a.in)
+	root.SetOut(a.out)
+	root.SetErr(a.err)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	if !errors.Is(err, errReported) {
+		a.report(err)
+	}
+	return exitCode(err)
+}
+
+// errReported ends a command with a failure that it has described itself.
+var errReported = errors.New("reported")
+
+// usageError is a command line that can't be carried out.
+type usageError struct{ detail, fix string }
+
+func (e *usageError) Error() string { return e.detail }
+
+func usage(detail, fix string) error { return &usageError{detail, fix} }
+
+// unverifiedError is a check that failed.
+type unverifiedError struct{ err error }
+
+func (e *unverifiedError) Error() string { return e.err.Error() }
+func (e *unverifiedError) Unwrap() error { return e.err }
+
+func exitCode(err error) int {
+	var bad *usageError
+	var unverified *unverifiedError
+	if errors.As(err, &unverified) {
+		return exitUnverified
+	}
+	if errors.As(err, &bad) {
+		return exitUsage
+	}
+	switch apiclient.StatusOf(err) {
+	case http.StatusNotFound:
+		return exitNotFound
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return exitNotAllowed
+	}
+	return exitFailure
+}
+
+// report says what went wrong, and what to do about it.
+func (a *app) report(err error) {
+	paint := output.Paint(output.Colour(a.err, a.getenv))
+	detail, fix := err.Error(), ""
+	var bad *usageError
+	var problem *apiclient.Problem
+	var refusal *domain.Error
+	switch {
+	case errors.As(err, &problem):
+		fix = problem.Fix
+	case errors.As(err, &bad):
+		fix = bad.fix
+	case errors.As(err, &refusal) && err == error(refusal):
+		detail, fix = refusal.Detail, refusal.Fix
+	}
+	fmt.Fprintf(a.err, "%s %s\n", paint.Red("error:"), detail)
+	if fix != "" {
+		fmt.Fprintf(a.err, "%s   %s\n", paint.Bold("fix:"), fix)
+	}
+}
+
+// note tells a person something beside the data.
+func (a *app) note(format string, args ...any) { fmt.Fprintf(a.err, format+"\n", args...) }

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"hookledger/cmd/hookledger/apiclient"
+	"hookledger/cmd/hookledger/output"
+	"hookledger/ledger/pebblestore"
+	"hookledger/projections"
+)
+
+func projectionColumns() []output.Column[apiclient.Projection] {
+	return []output.Column[apiclient.Projection]{
+		column("name", func(p apiclient.Projection) string { return p.Name }),
+		column("position", func(p apiclient.Projection) string { return output.Int(p.Position) }),
+		column("head", func(p apiclient.Projection) string { return output.Int(p.Head) }),
+		column("lag_ms", func(p apiclient.Projection) string { return output.Float(p.LagMS, 1) }),
+		column("error", func(p apiclient.Projection) string { return p.Error }),
+	}
+}
+
+func newProjection(a *app) *cobra.Command {
+	return group("projection", "See the read models, or make them anew from the ledger",
+		newProjectionList(a), newProjectionRebuild(a))
+}
+
+func newProjectionList(a *app) *cobra.Command {
+	r := &remote{}
+	return withRemote(&cobra.Command{Use: "list", Short: "Say up to where each read model holds the ledger",
+		Example: "  hookledger projection list", Args: args(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.connect(r)
+			if err != nil {
+				return err
+			}
+			var page apiclient.Page[apiclient.Projection]
+			if err := c.Get(cmd.Context(), "/v1/projections", nil, &page); err != nil {
+				return err
+			}
+			list := output.NewList(a.printer, projectionColumns())
+			for _, p := range page.Data {
+				if err := list.Add(p.Raw, p.Value); err != nil {
+					return err
+				}
+			}
+			return list.Close()
+		}}, r)
+}
+
+// rebuilt is what rebuild did.
+type rebuilt struct {
+	Position uint64  `json:"position"`
+	Seconds  float64 `json:"seconds"`
+	Digest   string  `json:"digest"`
+}
+
+func newProjectionRebuild(a *app) *cobra.Command {
+	var dir string
+	c := &cobra.Command{Use: "rebuild", Short: "Fold the read models anew from the ledger, while no server runs",
+		Long: `Fold the read models anew from the ledger into a fresh file, which then takes the place of the old one. The server must
+not run; the ledger is only read.`,
+		Example: "  hookledger projection rebuild --data-dir ./hookledger-data", Args: args(),
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			ledgerDir := filepath.Join(dir, "ledger")
+			if _, err := os.Stat(ledgerDir); errors.Is(err, fs.ErrNotExist) {
+				return usage("there is no ledger in "+dir, "name the server's data directory with --data-dir or HOOKLEDGER_DATA_DIR")
+			}
+			store, err := pebblestore.Open(pebblestore.Config{Dir: ledgerDir})
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, store.Close()) }()
+			done, err := projections.Rebuild(cmd.Context(), projections.Config{Dir: filepath.Join(dir, "projections"),
+				Store: store, Now: now})
+			if err != nil {
+				return fmt.Errorf("rebuild the read models: %w", err)
+			}
+			return printOne(a, []output.Column[rebuilt]{
+				column("position", func(r rebuilt) string { return output.Int(r.Position) }),
+				column("seconds", func(r rebuilt) string { return output.Float(r.Seconds, 3) }),
+				column("digest", func(r rebuilt) string { return r.Digest }),
+			}, rebuilt{uint64(done.Position), done.Took.Round(time.Millisecond).Seconds(), done.Digest})
+		}}
+	c.Flags().StringVar(&dir, "data-dir", defaultDataDir, "the server's data directory")
+	asSetting(c.Flags(), "data-dir")
+	return c
+}

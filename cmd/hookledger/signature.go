@@ -1,0 +1,166 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"hookledger/cmd/hookledger/output"
+	"hookledger/domain"
+)
+
+// signing holds the flags of sign and verify. The secret comes from HOOKLEDGER_SECRET too.
+type signing struct {
+	secret, secretFile, id, timestamp, signatures, at string
+}
+
+func newSignature(a *app) *cobra.Command {
+	return group("signature", "Sign and verify by hand, as Standard Webhooks does", newSignatureSign(a), newSignatureVerify(a))
+}
+
+func secretFlags(flags *pflag.FlagSet, secret, file *string) {
+	flags.StringVar(secret, "secret", "", "the endpoint's signing secret (whsec_...); better HOOKLEDGER_SECRET: others can see flags")
+	flags.StringVar(file, "secret-file", "", "file that holds the signing secret")
+	asSetting(flags, "secret-file")
+}
+
+// signingSecret gives the secret of the flags or the environment; empty for none.
+func (a *app) signingSecret(value, file string) (domain.Secret, error) {
+	switch {
+	case value != "" && file != "" && a.settings.source("secret-file") == "flag":
+		return domain.Secret{}, usage("--secret and --secret-file were both given", "give one of them")
+	case value != "":
+		return domain.NewSecret(strings.TrimSpace(value)), nil
+	case a.settings.source("secret-file") == "flag":
+		return readSecret(file, "--secret-file")
+	}
+	if s, err := a.secret("SECRET"); err != nil || !s.Empty() || file == "" {
+		return s, err
+	}
+	return readSecret(file, "secret-file")
+}
+
+func (a *app) signingKey(s *signing) ([]byte, error) {
+	secret, err := a.signingSecret(s.secret, s.secretFile)
+	if err != nil {
+		return nil, err
+	}
+	if secret.Empty() {
+		return nil, usage("which secret?", "set HOOKLEDGER_SECRET or HOOKLEDGER_SECRET_FILE, or give --secret-file")
+	}
+	return domain.SigningKey(secret)
+}
+
+type signedHeaders struct {
+	ID         string `json:"webhook-id"`
+	Timestamp  string `json:"webhook-timestamp"`
+	Signatures string `json:"webhook-signature"`
+}
+
+func newSignatureSign(a *app) *cobra.Command {
+	s := &signing{}
+	c := &cobra.Command{Use: "sign [FILE | -]", Short: "Give the three headers that sign a body",
+		Example: `  printf '{"test":1}' | hookledger signature sign --id msg_1
+  hookledger signature sign --id msg_1 --timestamp 1614265330 body.json -o json`, Args: oneFile,
+		RunE: func(_ *cobra.Command, args []string) error {
+			key, err := a.signingKey(s)
+			if err != nil {
+				return err
+			}
+			if !domain.ValidEventID(s.id) {
+				return usage("--id is no event id", "use 1 to 128 characters of A-Z a-z 0-9 _ -")
+			}
+			at := now().Unix()
+			if s.timestamp != "" {
+				if at, err = strconv.ParseInt(s.timestamp, 10, 64); err != nil || at < 0 {
+					return usage("--timestamp is no number of seconds", "give unix seconds, such as 1614265330")
+				}
+			}
+			body, err := a.readInput(fileOrStdin(args), "the body")
+			if err != nil {
+				return err
+			}
+			return printOne(a, []output.Column[signedHeaders]{
+				column("webhook-id", func(h signedHeaders) string { return h.ID }),
+				column("webhook-timestamp", func(h signedHeaders) string { return h.Timestamp }),
+				column("webhook-signature", func(h signedHeaders) string { return h.Signatures }),
+			}, signedHeaders{s.id, strconv.FormatInt(at, 10), domain.Sign([][]byte{key}, s.id, at, body)})
+		}}
+	secretFlags(c.Flags(), &s.secret, &s.secretFile)
+	c.Flags().StringVar(&s.id, "id", "", "webhook-id")
+	c.Flags().StringVar(&s.timestamp, "timestamp", "", "webhook-timestamp in unix seconds (default now)")
+	required(c, "id")
+	return c
+}
+
+type verdict struct {
+	Verified bool   `json:"verified"`
+	Code     string `json:"code,omitempty"`
+	Detail   string `json:"detail,omitempty"`
+}
+
+func newSignatureVerify(a *app) *cobra.Command {
+	s := &signing{}
+	c := &cobra.Command{Use: "verify [FILE | -]", Short: "Check a body against the three headers that came with it",
+		Long: `Check a body against the three headers that came with it. The exit code is 5 if it does not verify.
+
+A timestamp may be 300 s away from now, either way; --at checks against another time than now.`,
+		Example: `  hookledger signature verify --id msg_1 --timestamp 1614265330 --signature v1,g0hM9... --at 2021-02-25T15:02:10Z body.json`,
+		Args:    oneFile,
+		RunE: func(_ *cobra.Command, args []string) error {
+			key, err := a.signingKey(s)
+			if err != nil {
+				return err
+			}
+			at := now()
+			if s.at != "" {
+				if at, err = time.Parse(time.RFC3339, s.at); err != nil {
+					return usage("--at is no time", "write it like 2026-02-01T15:04:05Z")
+				}
+			}
+			body, err := a.readInput(fileOrStdin(args), "the body")
+			if err != nil {
+				return err
+			}
+			v := verdict{Verified: true}
+			bad := domain.Verify([][]byte{key}, s.id, s.timestamp, s.signatures, body, at)
+			if bad != nil {
+				v = verdict{Code: domain.Code(bad), Detail: bad.Error()}
+			}
+			if err := printOne(a, []output.Column[verdict]{
+				status("verified", func(v verdict) string { return output.YesNo(v.Verified) }),
+				column("code", func(v verdict) string { return v.Code }),
+			}, v); err != nil {
+				return err
+			}
+			if bad != nil {
+				return &unverifiedError{fmt.Errorf("it does not verify: %w", bad)}
+			}
+			return nil
+		}}
+	secretFlags(c.Flags(), &s.secret, &s.secretFile)
+	c.Flags().StringVar(&s.id, "id", "", "webhook-id")
+	c.Flags().StringVar(&s.timestamp, "timestamp", "", "webhook-timestamp")
+	c.Flags().StringVar(&s.signatures, "signature", "", "webhook-signature")
+	c.Flags().StringVar(&s.at, "at", "", "check as if it were this time (RFC 3339; default now)")
+	required(c, "id", "timestamp", "signature")
+	return c
+}
+
+func oneFile(cmd *cobra.Command, got []string) error {
+	if len(got) > 1 {
+		return usage("the command takes one FILE at most", "see: "+cmd.CommandPath()+" --help")
+	}
+	return nil
+}
+
+func fileOrStdin(args []string) string {
+	if len(args) == 0 {
+		return "-"
+	}
+	return args[0]
+}
