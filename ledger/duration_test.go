@@ -24,7 +24,8 @@ func TestDurationsOfEverySizeAreReadAsWritten(t *testing.T) {
 		check(t, domain.Duration(d))
 	}
 	rapid.Check(t, func(t *rapid.T) {
-		unit := rapid.SampledFrom([]time.Duration{1, time.Microsecond, time.Millisecond, time.Second, time.Minute, time.Hour}).Draw(t, "unit")
+		unit := rapid.SampledFrom([]time.Duration{1, time.Microsecond, time.Millisecond, time.Second, time.Minute,
+			time.Hour}).Draw(t, "unit")
 		check(t, domain.Duration(time.Duration(rapid.Int64Range(0, 5000).Draw(t, "n"))*unit))
 	})
 }

@@ -92,8 +92,9 @@ func fill(t *rapid.T, v reflect.Value) {
 		*p = stdjson.RawMessage(rapid.SampledFrom([]string{`{}`, `{"a":[1,2.50,"é"]}`, `true`}).Draw(t, "json"))
 		return
 	case *domain.Duration:
-		*p = domain.Duration(rapid.OneOf(rapid.Int64(), rapid.Map(rapid.Int64Range(0, 1e6),
-			func(s int64) int64 { return s * int64(time.Second) })).Draw(t, "duration"))
+		unit := rapid.SampledFrom([]int64{1, 1e3, 1e6, 1e9, 60e9, 3600e9}).Draw(t, "unit")
+		*p = domain.Duration(rapid.OneOf(rapid.Int64(), rapid.Map(rapid.Int64Range(-5, 5000),
+			func(n int64) int64 { return n * unit })).Draw(t, "duration"))
 		return
 	}
 	switch v.Kind() {
