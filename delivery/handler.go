@@ -145,7 +145,7 @@ func (a *attempt) takeOver() error {
 		reason = domain.InterruptCrash
 	}
 	a.d.metrics.attempt(domain.CodeInterrupted, 0, 0)
-	_, err := a.d.append(a.stream, a.state, a.state.Interrupt(a.d.stamp(), reason), true)
+	_, err := a.d.append(a.stream, a.state.Revision, a.state.Interrupt(a.d.stamp(), reason), true)
 	return err
 }
 
@@ -163,7 +163,7 @@ func (a *attempt) cancel(reason string, e *domain.Endpoint) error {
 	if e != nil {
 		policy = policyOf(e)
 	}
-	_, err := a.d.append(a.stream, a.state, a.state.Cancel(a.d.stamp(), a.due, policy, reason), true)
+	_, err := a.d.append(a.stream, a.state.Revision, a.state.Cancel(a.d.stamp(), a.due, policy, reason), true)
 	return err
 }
 
@@ -176,10 +176,11 @@ func (a *attempt) start(e *domain.Endpoint, p *prepared, now time.Time) (bool, e
 		return false, nil
 	}
 	started, _ := records[len(records)-2].Fact.(*domain.AttemptStarted)
-	repeated, err := a.d.append(a.stream, a.state, records, false)
+	repeated, err := a.d.append(a.stream, a.state.Revision, records, false)
 	if err != nil {
 		return false, err
 	}
+	ledger.Fold(a.state, a.state.Revision, records)
 	p.wireHeaders(started.Headers)
 	a.prepared, a.id, a.signedAt = p, started.Attempt, p.signed.WebhookTimestamp
 	if !repeated {
@@ -211,7 +212,7 @@ func (a *attempt) failUnsent(e *domain.Endpoint, p *prepared, now time.Time, cau
 	records = append(records, begun.Finish(domain.Outcome{Stamp: outcome, Attempt: id, Failure: failure,
 		Jitter: a.d.cfg.Jitter()})...)
 	a.d.log.Error("an attempt could not be prepared", "delivery", a.due.Delivery, "error", cause)
-	_, err := a.d.append(a.stream, a.state, records, true)
+	_, err := a.d.append(a.stream, a.state.Revision, records, true)
 	a.it.tried = err == nil
 	a.d.metrics.attempt(domain.CodeInternal, 0, 0)
 	return err
@@ -250,7 +251,7 @@ func (a *attempt) interrupt(reason string) error {
 // same, for a conflict says that they were not written.
 func (a *attempt) record(decide func() []domain.Record) error {
 	for range maxTurns {
-		_, err := a.d.append(a.stream, a.state, decide(), true)
+		_, err := a.d.append(a.stream, a.state.Revision, decide(), true)
 		if !errors.Is(err, ledger.ErrConflict) {
 			return err
 		}
@@ -276,20 +277,18 @@ const (
 	longestRepeat = time.Second
 )
 
-// append writes the records behind state and folds them into it. While the outcome of the append is unknown it repeats,
-// with the same ids and revision, until the answer is known; repeated then says that time has passed, or that the
-// records stood there already. patient repeats while the store is not available, too: what was sent must be recorded.
-func (d *Delivery) append(stream domain.Stream, state *domain.Delivery, records []domain.Record,
+// append writes the records behind the revision. While the outcome of the append is unknown it repeats, with the same
+// ids and revision, until the answer is known; repeated then says that time has passed, or that the records stood there
+// already. patient repeats while the store is not available, too: what was sent must be recorded.
+func (d *Delivery) append(stream domain.Stream, at domain.Revision, records []domain.Record,
 	patient bool) (repeated bool, err error) {
 	if len(records) == 0 {
 		return false, nil
 	}
-	at := state.Revision
 	for wait := firstRepeat; ; wait = min(2*wait, longestRepeat) {
 		done, err := d.cfg.Store.Append(d.recording, stream, at, records)
 		switch {
 		case err == nil:
-			ledger.Fold(state, at, records)
 			return repeated || done.Duplicate, nil
 		case errors.Is(err, ledger.ErrUnknownOutcome):
 			repeated = true
