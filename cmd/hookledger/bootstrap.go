@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"hookledger/domain"
+	"hookledger/ledger"
+	"hookledger/vault"
+)
+
+// Files of the data directory that hold secrets.
+const (
+	masterKeyFile = "master.key"
+	adminKeyFile  = "admin.key"
+)
+
+// openVault opens the vault under the given master key, or under the one in the data directory, which is made at the
+// first start.
+func (s *server) openVault(cfg serverConfig) (*vault.Vault, error) {
+	master := cfg.MasterKey
+	if master.Empty() {
+		path := filepath.Join(cfg.DataDir, masterKeyFile)
+		// A ledger that holds more than its first record was sealed under a key that is missing now: making another one
+		// would lock its content up for good.
+		key, created, err := vault.LoadMasterKey(path, s.store.Head() <= 1)
+		if err != nil {
+			return nil, err
+		}
+		if created {
+			s.log.Warn("made a master key: without it the content of this ledger can't be read; keep a copy elsewhere",
+				"file", path)
+		}
+		master = key
+	}
+	v, err := vault.Open(vault.Config{Dir: filepath.Join(cfg.DataDir, "vault"), Master: master, LedgerID: s.LedgerID})
+	if err != nil {
+		return nil, err
+	}
+	s.closer.add(v.Close)
+	return v, nil
+}
+
+// bootstrap makes what every ledger has: the tenant "default" and a platform key of role admin.
+func (s *server) bootstrap(ctx context.Context, cfg serverConfig) error {
+	stamp := func() domain.Stamp { return domain.Stamp{At: now(), Base: newID(), Actor: domain.System("serve")} }
+	stream := domain.TenantStream(domain.DefaultTenant)
+	_, done, err := ledger.Execute(ctx, s.store, stream, func() *domain.Tenant { return &domain.Tenant{} },
+		func(t *domain.Tenant) ([]domain.Record, error) {
+			if t.Exists() {
+				return nil, nil
+			}
+			facts, err := t.Register(domain.DefaultTenant, domain.TenantSettings{})
+			st := stamp()
+			return st.Records(stream, domain.DefaultTenant, "", ulid.Zero, facts...), err
+		})
+	if err != nil {
+		return fmt.Errorf("register the tenant %q: %w", domain.DefaultTenant, err)
+	}
+	if s.AdminKey, err = adminKey(cfg); err != nil {
+		return err
+	}
+	keyDone, err := s.issueAdminKey(ctx, stamp)
+	if err != nil {
+		return fmt.Errorf("issue the admin key: %w", err)
+	}
+	return s.proj.Directory().WaitFor(ctx, max(done.Position, keyDone.Position))
+}
+
+// issueAdminKey puts the admin key's hash on the ledger. Its id derives from the hash, so that every start names the same.
+func (s *server) issueAdminKey(ctx context.Context, stamp func() domain.Stamp) (ledger.Appended, error) {
+	hash := sha256.Sum256([]byte(s.AdminKey.Reveal()))
+	id := domain.NewID(domain.PrefixKey, domain.DerivedID(time.UnixMilli(0), "admin key", string(hash[:])))
+	stream := domain.KeyStream(domain.AnyTenant, id)
+	_, done, err := ledger.Execute(ctx, s.store, stream, func() *domain.APIKey { return &domain.APIKey{} },
+		func(k *domain.APIKey) ([]domain.Record, error) {
+			if !k.RevokedAt.IsZero() {
+				return nil, fmt.Errorf("it was revoked: remove %s and start again to get a new one",
+					filepath.Join(s.DataDir, adminKeyFile))
+			}
+			if k.ID != "" {
+				return nil, nil
+			}
+			st := stamp()
+			facts, err := k.Issue(domain.KeyIssued{Name: "admin", Prefix: keyPrefix(s.AdminKey), Hash: hash[:],
+				Role: domain.RoleAdmin}, st.At)
+			return st.Records(stream, domain.AnyTenant, "", ulid.Zero, facts...), err
+		})
+	return done, err
+}
+
+// keyPrefix is the part of an API key that may be shown.
+func keyPrefix(key domain.Secret) string {
+	v := key.Reveal()
+	return v[:min(len(v), len("hl_")+6)]
+}
+
+// adminKey is the given one, or the one in the data directory, which is made at the first start.
+func adminKey(cfg serverConfig) (domain.Secret, error) {
+	if !cfg.AdminKey.Empty() {
+		if len(cfg.AdminKey.Reveal()) < 32 {
+			return domain.Secret{}, errors.New("the admin key is shorter than 32 characters: give hl_ and 256 random bits in base64url")
+		}
+		return cfg.AdminKey, nil
+	}
+	path := filepath.Join(cfg.DataDir, adminKeyFile)
+	raw, err := os.ReadFile(path)
+	if err == nil {
+		key := strings.TrimSpace(string(raw))
+		if len(key) < 32 {
+			return domain.Secret{}, fmt.Errorf("%s holds no API key: remove the file and start again to get a new one", path)
+		}
+		return domain.NewSecret(key), nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return domain.Secret{}, fmt.Errorf("read the admin key: %w", err)
+	}
+	var bits [32]byte
+	_, _ = rand.Read(bits[:]) // never fails
+	key := "hl_" + base64.RawURLEncoding.EncodeToString(bits[:])
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return domain.Secret{}, fmt.Errorf("write the admin key: %w", err)
+	}
+	_, werr := f.WriteString(key + "\n")
+	if err := errors.Join(werr, f.Sync(), f.Close()); err != nil {
+		return domain.Secret{}, fmt.Errorf("write the admin key: %w", err)
+	}
+	return domain.NewSecret(key), nil
+}

@@ -1,0 +1,374 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// The kill loop: the real binary, killed with SIGKILL at random moments under load, started again, and judged by what
+// this process, which is never killed, has seen: the acks that it got, and the requests that its receiver got.
+
+// killRounds is how often the server is killed; `make kill` and CI say more.
+func killRounds(t *testing.T) int {
+	n, err := strconv.Atoi(os.Getenv("HOOKLEDGER_KILL_ROUNDS"))
+	if err != nil || n < 1 {
+		n = 5
+	}
+	t.Logf("%d rounds; HOOKLEDGER_KILL_ROUNDS sets another number", n)
+	return n
+}
+
+func testSeed(t *testing.T) *rand.Rand {
+	seed, err := strconv.ParseUint(os.Getenv("HOOKLEDGER_SEED"), 10, 64)
+	if err != nil {
+		seed = rand.Uint64()
+	}
+	t.Logf("HOOKLEDGER_SEED=%d repeats this run", seed)
+	return rand.New(rand.NewPCG(seed, seed))
+}
+
+// oracle is what the outside knows.
+type oracle struct {
+	mu       sync.Mutex
+	acked    map[string]bool // event id
+	received []wireAttempt
+	fail     *rand.Rand
+}
+
+// wireAttempt is one request that the receiver got.
+type wireAttempt struct{ id, timestamp, signature string }
+
+func (o *oracle) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	_, _ = io.Copy(io.Discard, r.Body)
+	o.mu.Lock()
+	o.received = append(o.received, wireAttempt{r.Header.Get("webhook-id"), r.Header.Get("webhook-timestamp"),
+		r.Header.Get("webhook-signature")})
+	fail := o.fail.IntN(10) == 0
+	o.mu.Unlock()
+	if fail {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+}
+
+func TestSIGKILLAtRandomMomentsLosesNothing(t *testing.T) {
+	t.Parallel()
+	rng := testSeed(t)
+	o := &oracle{acked: map[string]bool{}, fail: rand.New(rand.NewPCG(rng.Uint64(), 1))}
+	receiver := httptest.NewServer(o)
+	defer receiver.Close()
+	dir := t.TempDir()
+	address := freeAddress(t)
+
+	node := startNode(t, dir, address)
+	node.must(http.MethodPost, "/v1/endpoints", map[string]any{"url": receiver.URL + "/hook", "event_types": []string{"*"},
+		"retry_schedule": strings.Split(strings.Repeat("50ms ", 30)+"50ms", " ")})
+	for round := range killRounds(t) {
+		stop := make(chan struct{})
+		var load sync.WaitGroup
+		for worker := range 8 {
+			load.Go(func() { o.post(node, fmt.Sprintf("r%d-w%d", round, worker), stop) })
+		}
+		// The moment is random by design; nothing is asserted about it.
+		timer := time.NewTimer(time.Duration(rng.IntN(300)) * time.Millisecond)
+		<-timer.C
+		node.kill()
+		close(stop)
+		load.Wait()
+		node = startNode(t, dir, address)
+	}
+	node.awaitTerminal(t)
+	o.judge(t, node.records(t))
+	node.stop(t)
+}
+
+// post posts events, one after the other, until the node is gone or stop is closed, and notes those that were acked.
+func (o *oracle) post(n *node, prefix string, stop chan struct{}) {
+	for i := 0; ; i++ {
+		select {
+		case <-stop:
+			return
+		default:
+		}
+		id := fmt.Sprintf("%s-%d", prefix, i)
+		body := fmt.Sprintf(`{"id":%q,"event":"agent.status_changed","data":{"agentId":"a","from":"online","to":"offline"}}`, id)
+		code, _, err := n.call(http.MethodPost, "/v1/events", []byte(body))
+		if err != nil {
+			return
+		}
+		if code == http.StatusAccepted {
+			o.mu.Lock()
+			o.acked[id] = true
+			o.mu.Unlock()
+		}
+	}
+}
+
+// record is what the judge reads of a record.
+type record struct {
+	ID     string `json:"record_id"`
+	Type   string `json:"type"`
+	Stream string `json:"stream"`
+	Data   struct {
+		ID        string `json:"id"`
+		Attempt   string `json:"attempt"`
+		WebhookID string `json:"webhook_id"`
+		Timestamp int64  `json:"webhook_timestamp"`
+		Signature string `json:"signatures"`
+		Matches   []struct {
+			Delivery string `json:"delivery"`
+		} `json:"matches"`
+	} `json:"data"`
+}
+
+// judge holds the ledger against what was seen outside.
+func (o *oracle) judge(t *testing.T, records []record) {
+	t.Helper()
+	ids, events, deliveries := map[string]bool{}, map[string]bool{}, map[string]string{}
+	signed, outcome := map[wireAttempt]bool{}, map[string]int{}
+	for _, r := range records {
+		if ids[r.ID] {
+			t.Errorf("record %s stands twice on the ledger", r.ID)
+		}
+		ids[r.ID] = true
+		delivery := r.Stream[strings.LastIndex(r.Stream, ".")+1:]
+		switch r.Type {
+		case "EventReceived":
+			events[r.Data.ID] = true
+		case "EventRouted":
+			for _, m := range r.Data.Matches {
+				deliveries[m.Delivery] = "routed"
+			}
+		case "AttemptStarted":
+			outcome[r.Data.Attempt] = 0
+		case "RequestSigned":
+			signed[wireAttempt{r.Data.WebhookID, strconv.FormatInt(r.Data.Timestamp, 10), r.Data.Signature}] = true
+		case "ResponseReceived", "AttemptFailed", "AttemptInterrupted":
+			outcome[r.Data.Attempt]++
+		case "DeliverySucceeded", "DeliveryExhausted", "DeliveryCancelled":
+			if deliveries[delivery] == "ended" {
+				t.Errorf("delivery %s ended twice", delivery)
+			}
+			deliveries[delivery] = "ended"
+		}
+	}
+	for id := range o.acked {
+		if !events[id] {
+			t.Errorf("event %s was acked and is not on the ledger", id)
+		}
+	}
+	for _, w := range o.received {
+		if !signed[w] {
+			t.Errorf("the receiver got %+v, and no RequestSigned says so", w)
+		}
+	}
+	for id, state := range deliveries {
+		if state != "ended" {
+			t.Errorf("delivery %s has no terminal", id)
+		}
+	}
+	for id, n := range outcome {
+		if n == 0 {
+			t.Errorf("attempt %s was started and has no outcome", id)
+		}
+	}
+	if len(o.acked) == 0 || len(o.received) == 0 {
+		t.Fatalf("%d acks and %d requests: the load was no load", len(o.acked), len(o.received))
+	}
+	t.Logf("%d events acked, %d on the ledger; %d requests received, %d signed; %d records", len(o.acked), len(events),
+		len(o.received), len(signed), len(records))
+}
+
+// node is a hookledger in a process of its own.
+type node struct {
+	cmd  *exec.Cmd
+	url  string
+	key  string
+	done chan struct{} // closed when the process has ended
+	t    *testing.T
+	log  *bytes.Buffer
+}
+
+var httpClient = &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
+
+// startNode starts the binary and returns when it is ready.
+func startNode(t *testing.T, dir, address string, extra ...string) *node {
+	t.Helper()
+	n := &node{url: "http://" + address, done: make(chan struct{}), t: t, log: &bytes.Buffer{}}
+	n.cmd = exec.CommandContext(t.Context(), binary(t),
+		append([]string{"serve", "--data-dir", dir, "--listen", address, "--dev"}, extra...)...)
+	n.cmd.Stderr, n.cmd.Stdout = n.log, n.log
+	if err := n.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { defer close(n.done); _ = n.cmd.Wait() }()
+	t.Cleanup(n.kill)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if code, _, err := n.call(http.MethodGet, "/readyz", nil); err == nil && code == http.StatusOK {
+			break
+		}
+		select {
+		case <-n.done:
+			t.Fatalf("the server ended at its start:\n%s", n.log)
+		case <-ctx.Done():
+			t.Fatalf("the server is not ready after a minute")
+		case <-tick.C:
+		}
+	}
+	key, err := os.ReadFile(filepath.Join(dir, adminKeyFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.key = strings.TrimSpace(string(key))
+	return n
+}
+
+func (n *node) kill() {
+	_ = n.cmd.Process.Kill()
+	<-n.done
+}
+
+// stop ends the node in order and expects exit code 0.
+func (n *node) stop(t *testing.T) {
+	t.Helper()
+	if err := n.cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	<-n.done
+	if code := n.cmd.ProcessState.ExitCode(); code != 0 {
+		t.Fatalf("an orderly end gives exit code %d:\n%s", code, n.log)
+	}
+}
+
+func (n *node) call(method, path string, body []byte) (int, []byte, error) {
+	req, err := http.NewRequestWithContext(n.t.Context(), method, n.url+path, bytes.NewReader(body))
+	if err != nil {
+		return 0, nil, err
+	}
+	req.Header.Set("Authorization", "Bearer "+n.key)
+	req.Header.Set("Hookledger-Tenant", "default")
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := httpClient.Do(req)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	answer, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, answer, err
+}
+
+// must calls and expects a 2xx.
+func (n *node) must(method, path string, body any) []byte {
+	n.t.Helper()
+	raw, err := json.Marshal(body)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	code, answer, err := n.call(method, path, raw)
+	if err != nil || code/100 != 2 {
+		n.t.Fatalf("%s %s: %d %s %v", method, path, code, answer, err)
+	}
+	return answer
+}
+
+// awaitTerminal waits until no delivery is on its way.
+func (n *node) awaitTerminal(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		open := 0
+		for _, status := range []string{"pending", "in_flight", "retrying"} {
+			var page struct {
+				Data []json.RawMessage `json:"data"`
+			}
+			if err := json.Unmarshal(n.must(http.MethodGet, "/v1/deliveries?limit=1&status="+status, nil), &page); err != nil {
+				t.Fatal(err)
+			}
+			open += len(page.Data)
+		}
+		if open == 0 {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatal("deliveries without a terminal after three minutes")
+		case <-tick.C:
+		}
+	}
+}
+
+// records reads the whole ledger over the API.
+func (n *node) records(t *testing.T) []record {
+	t.Helper()
+	var out []record
+	lines := bufio.NewScanner(bytes.NewReader(n.must(http.MethodGet, "/v1/records?after=0", nil)))
+	lines.Buffer(nil, 4<<20)
+	for lines.Scan() {
+		var r record
+		if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
+			t.Fatalf("%v in %s", err, lines.Text())
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+// freeAddress finds a port; the node takes it anew after each kill.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().String()
+}
+
+var (
+	buildOnce  sync.Once
+	binaryPath string
+	buildErr   error
+)
+
+// binary builds hookledger once for all tests that run it as a process.
+func binary(t *testing.T) string {
+	t.Helper()
+	buildOnce.Do(func() {
+		dir, err := os.MkdirTemp("", "hookledger-test-")
+		if err != nil {
+			buildErr = err
+			return
+		}
+		binaryPath = filepath.Join(dir, "hookledger")
+		out, err := exec.Command("go", "build", "-o", binaryPath, ".").CombinedOutput()
+		if err != nil {
+			buildErr = fmt.Errorf("%w\n%s", err, out)
+		}
+	})
+	if buildErr != nil {
+		t.Fatal(buildErr)
+	}
+	return binaryPath
+}
