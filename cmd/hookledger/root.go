@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -74,6 +75,10 @@ func (a *app) prepare(cmd *cobra.Command) error {
 	if cmd.Annotations[noSettings] != "" {
 		return nil
 	}
+	// cobra checks these later, and its errors say nothing of their kind.
+	if err := errors.Join(cmd.ValidateRequiredFlags(), cmd.ValidateFlagGroups()); err != nil {
+		return usage(err.Error(), "see: "+cmd.CommandPath()+" --help")
+	}
 	if err := a.load(cmd); err != nil {
 		return err
 	}
@@ -93,6 +98,7 @@ func (a *app) prepare(cmd *cobra.Command) error {
 func group(use, short string, subs ...*cobra.Command) *cobra.Command {
 	c := &cobra.Command{Use: use, Short: short, Args: noSuchCommand, Annotations: map[string]string{noSettings: "true"},
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			cmd.SetOut(cmd.ErrOrStderr())
 			if err := cmd.Help(); err != nil {
 				return err
 			}
@@ -107,6 +113,7 @@ func noSuchCommand(cmd *cobra.Command, args []string) error {
 		return nil
 	}
 	fix := "see: " + cmd.CommandPath() + " --help"
+	cmd.SuggestionsMinimumDistance = 2
 	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 		fix = "did you mean: " + cmd.CommandPath() + " " + near[0]
 	}
