@@ -5,8 +5,9 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
-	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -114,14 +115,16 @@ func cpuTime() time.Duration {
 }
 
 func dirSize(b *testing.B, dir string) (n int64) {
-	files, err := os.ReadDir(dir)
+	err := filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		info, err := d.Info()
+		n += info.Size()
+		return err
+	})
 	if err != nil {
 		b.Fatal(err)
-	}
-	for _, f := range files {
-		if info, err := f.Info(); err == nil {
-			n += info.Size()
-		}
 	}
 	return n
 }

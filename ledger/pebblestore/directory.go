@@ -7,21 +7,20 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/cockroachdb/errors/oserror"
-	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"hookledger/domain"
 	"hookledger/ledger"
 )
 
-// Our own files, beside Pebble's.
+// What is in a store's directory.
 const (
 	formatFile = "STORE" // what this directory is, and its format
 	markFile   = "HEAD"  // a durable position that the ledger has reached
 	lockFile   = "LOCK"
+	engineDir  = "db" // Pebble's
 	tmpSuffix  = ".tmp"
 )
 
@@ -39,7 +38,7 @@ type directory struct {
 func (d directory) join(name string) string { return d.fs.PathJoin(d.path, name) }
 
 // prepare makes sure that the directory is a store's, or can become one, and locks it.
-func (d directory) prepare() (*pebble.Lock, error) {
+func (d directory) prepare() (io.Closer, error) {
 	fresh, err := d.check()
 	if err != nil {
 		return nil, err
@@ -49,7 +48,7 @@ func (d directory) prepare() (*pebble.Lock, error) {
 			return nil, fmt.Errorf("create the ledger's directory: %w", err)
 		}
 	}
-	lock, err := pebble.LockDirectory(d.path, d.fs)
+	lock, err := d.fs.Lock(d.join(lockFile))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", domain.Refuse(domain.KindUnavailable, "ledger_in_use",
 			"the ledger in "+d.path+" is in use by another process",
@@ -126,18 +125,25 @@ func (d directory) create() error {
 	return nil
 }
 
-// unfounded makes sure that a directory without a mark holds no records: the mark is written before the first append.
-func (d directory) unfounded() error {
-	names, err := d.fs.List(d.path)
-	if err != nil {
-		return err
+// founded says whether Pebble was made there to its end, and what the ledger had reached.
+func (d directory) founded() (known mark, founded bool, err error) {
+	_, err = d.fs.Stat(d.join(engineDir))
+	if err != nil && !oserror.IsNotExist(err) {
+		return mark{}, false, err
 	}
-	for _, name := range names {
-		if strings.HasSuffix(name, ".sst") || strings.HasSuffix(name, ".blob") {
-			return damaged(fmt.Errorf("it holds %s and no %s file: %w", name, markFile, errDamaged))
-		}
+	founded = err == nil
+	known, err = d.readMark()
+	switch {
+	case oserror.IsNotExist(err) && !founded:
+		return mark{}, false, nil
+	case oserror.IsNotExist(err):
+		return mark{}, false, damaged(fmt.Errorf("its %s file is missing: %w", markFile, errDamaged))
+	case err != nil:
+		return mark{}, false, err
+	case !founded && known.pos > 0:
+		return mark{}, false, damaged(fmt.Errorf("its %s directory is missing: %w", engineDir, errDamaged))
 	}
-	return nil
+	return known, founded, nil
 }
 
 func (d directory) readFile(name string) (string, error) {

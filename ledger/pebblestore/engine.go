@@ -18,9 +18,9 @@ const format = pebble.FormatTableFormatV6
 // engine gives Pebble's options: bounded memory, few compactions, for values that are appended and never changed.
 func (s *Store) engine() *pebble.Options {
 	o := &pebble.Options{
-		FS:                          s.cfg.FS,
+		FS:                          ordered{s.cfg.FS},
 		Cache:                       s.cache,
-		Lock:                        s.lock,
+		ErrorIfNotExists:            true,
 		Logger:                      logger{s},
 		FormatMajorVersion:          format,
 		MemTableSize:                s.cfg.MemTableBytes,

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"hash/crc32"
 
-	"github.com/cockroachdb/errors/oserror"
 	"github.com/oklog/ulid/v2"
 
 	"hookledger/domain"
@@ -44,14 +43,11 @@ func (m mark) check(s *Store, last domain.Position) error {
 	return nil
 }
 
-// readMark reads the mark file. Without one (founded is false) the store was never opened to its end.
-func (d directory) readMark() (m mark, founded bool, err error) {
+// readMark reads the mark file; there is none is oserror.ErrNotExist.
+func (d directory) readMark() (m mark, err error) {
 	text, err := d.readFile(markFile)
-	if oserror.IsNotExist(err) {
-		return mark{}, false, nil
-	}
 	if err != nil {
-		return mark{}, false, fmt.Errorf("read %s: %w", markFile, err)
+		return mark{}, fmt.Errorf("read %s: %w", markFile, err)
 	}
 	var id string
 	var sum uint32
@@ -59,9 +55,9 @@ func (d directory) readMark() (m mark, founded bool, err error) {
 		m.id, err = ulid.ParseStrict(id)
 	}
 	if err != nil || m.String() != text {
-		return mark{}, false, damaged(fmt.Errorf("its %s file can't be read: %w", markFile, errDamaged))
+		return mark{}, damaged(fmt.Errorf("its %s file can't be read: %w", markFile, errDamaged))
 	}
-	return m, true, nil
+	return m, nil
 }
 
 func (d directory) writeMark(m mark) error { return d.writeFile(markFile, m.String()) }

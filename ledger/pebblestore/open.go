@@ -25,8 +25,7 @@ func Open(cfg Config) (_ *Store, err error) {
 		return nil, fmt.Errorf("pebblestore: %w", err)
 	}
 	d := directory{fs: cfg.FS, path: cfg.Dir}
-	s.lock, err = d.prepare()
-	if err != nil {
+	if s.lock, err = d.prepare(); err != nil {
 		return nil, err
 	}
 	s.cache = pebble.NewCache(cfg.CacheBytes)
@@ -38,28 +37,24 @@ func Open(cfg Config) (_ *Store, err error) {
 
 // start opens Pebble and starts the store's goroutines.
 func (s *Store) start(d directory) error {
-	known, founded, err := d.readMark()
+	known, founded, err := d.founded()
 	if err != nil {
 		return err
 	}
 	if founded {
-		if err := s.inspect(known); err != nil {
-			return err
-		}
-	} else if err := d.unfounded(); err != nil {
+		err = s.inspect(d, known)
+	} else {
+		err = s.found(d)
+	}
+	if err != nil {
 		return err
 	}
-	o := s.engine()
-	o.ErrorIfNotExists = founded
-	if err := s.openPebble(o); err != nil {
+	if err := s.openPebble(d.join(engineDir), s.engine()); err != nil {
 		return err
 	}
 	last, err := s.lastRecord()
 	if err == nil {
 		err = known.check(s, last.pos)
-	}
-	if err == nil && !founded {
-		err = d.writeMark(mark{})
 	}
 	if err != nil {
 		return errors.Join(damaged(err), s.guard("close", s.db.Close))
@@ -76,19 +71,43 @@ func (s *Store) start(d directory) error {
 	return nil
 }
 
-func (s *Store) openPebble(o *pebble.Options) error {
+// found makes an empty Pebble. It is made aside and renamed when it is whole, because Pebble does not take up again what
+// a crash left half made.
+func (s *Store) found(d directory) error {
+	aside := d.join(engineDir + tmpSuffix)
+	if err := d.fs.RemoveAll(aside); err != nil {
+		return err
+	}
+	o := s.engine()
+	o.ErrorIfExists, o.ErrorIfNotExists = true, false
+	if err := s.openPebble(aside, o); err != nil {
+		return err
+	}
+	if err := s.guard("close", s.db.Close); err != nil {
+		return err
+	}
+	if err := d.writeMark(mark{}); err != nil {
+		return err
+	}
+	if err := d.fs.Rename(aside, d.join(engineDir)); err != nil {
+		return err
+	}
+	return d.syncDir(d.path)
+}
+
+func (s *Store) openPebble(dir string, o *pebble.Options) error {
 	err := s.guard("open", func() (err error) {
-		s.db, err = pebble.Open(s.cfg.Dir, o)
+		s.db, err = pebble.Open(dir, o)
 		return err
 	})
 	return damaged(err)
 }
 
 // inspect opens Pebble for reading only, which changes nothing, and looks whether the records up to the mark are there.
-func (s *Store) inspect(known mark) error {
+func (s *Store) inspect(d directory, known mark) error {
 	o := s.engine()
 	o.ReadOnly = true
-	if err := s.openPebble(o); err != nil {
+	if err := s.openPebble(d.join(engineDir), o); err != nil {
 		return err
 	}
 	last, err := s.lastRecord()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"sync/atomic"
 
@@ -19,7 +20,7 @@ type Store struct {
 	metrics *metrics
 	db      *pebble.DB
 	cache   *pebble.Cache
-	lock    *pebble.Lock
+	lock    io.Closer
 	room    room
 	tail    *tail
 
