@@ -3,6 +3,7 @@
 GO            ?= go
 TOOLS         ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/hookledger-tools
 GOLANGCI      := 2.15.0
+REDOCLY       := 2.77.0
 LINTER        := $(TOOLS)/golangci-lint-$(GOLANGCI)/golangci-lint
 RACE_PACKAGES ?= ./ledger/... ./vault/... ./ingest/... ./projections/... ./delivery/...
 ROUNDS        ?= 100
@@ -29,11 +30,32 @@ race: ## run the tests of the rooms with concurrency under the race detector
 vet: ## run go vet
 	$(GO) vet ./...
 
+fuzz: ## fuzz each fuzz target for FUZZTIME
+	@for pkg in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
+			echo "$$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+		done; \
+	done
+
+bench: ## measure the binary on loopback, beside a bare net/http client
+	$(GO) run ./cmd/hookledger bench
+
 kill: ## kill the server with SIGKILL at random moments, ROUNDS times
 	HOOKLEDGER_KILL_ROUNDS=$(ROUNDS) $(GO) test -count=1 -timeout=30m -run TestSIGKILL ./cmd/hookledger
 
 mutants: ## plant each bug of testdata/mutants; the suite must catch it
 	HOOKLEDGER_MUTANTS=1 $(GO) test -count=1 -timeout=30m -run TestMutantsAreCaught -v .
+
+verify: ## verify what a real server sends with the npm package of Standard Webhooks
+	mkdir -p $(TOOLS)/node && cp docs/examples/node/*.mjs docs/examples/node/package*.json $(TOOLS)/node/
+	cd $(TOOLS)/node && npm ci --silent --no-audit --no-fund
+	HOOKLEDGER_NODE=$(TOOLS)/node $(GO) test -count=1 -run TestWhatIsSentVerifies -v .
+
+openapi: ## lint the OpenAPI document of a real server
+	npm install --silent --no-audit --no-fund --prefix $(TOOLS)/redocly @redocly/cli@$(REDOCLY)
+	HOOKLEDGER_OPENAPI=$(TOOLS)/redocly/openapi.json $(GO) test -count=1 -run TestOpenAPIDocument .
+	REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true $(TOOLS)/redocly/node_modules/.bin/redocly lint \
+		--config .ci/redocly.yaml $(TOOLS)/redocly/openapi.json
 
 golden: ## write the golden files' records into docs/records.md
 	$(GO) test . -run TestRecordsPage -update

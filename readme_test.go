@@ -1,0 +1,159 @@
+package hookledger_test
+
+import (
+	"context"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+var (
+	shell       = regexp.MustCompile("(?s)```sh\n(.*?)```")
+	placeholder = regexp.MustCompile(`(whsec_|dlv_|evt_|ep_|att_)…`)
+)
+
+// TestREADME runs every command of the README, in its order, as a newcomer would: what stays in the foreground runs on;
+// an id that is written with "…" is the last one of its kind that was printed. Only the ports differ, so that none is
+// taken.
+func TestREADME(t *testing.T) {
+	t.Parallel()
+	r := newReader(t)
+	ran := 0
+	for _, block := range shell.FindAllStringSubmatch(read(t, "README.md"), -1) {
+		for line := range strings.Lines(strings.ReplaceAll(block[1], "\\\n", " ")) {
+			if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
+				r.run(line)
+				ran++
+			}
+		}
+	}
+	if ran < 10 {
+		t.Errorf("the README holds only %d commands", ran)
+	}
+	r.expect("./hookledger delivery get "+r.last["dlv_"], "succeeded")
+	if out := r.receiver.output(); !strings.Contains(out, "order.paid") {
+		t.Errorf("the receiver does not show the event:\n%s", out)
+	}
+	r.expect("./hookledger record list", "RequestSigned")
+	r.expect("./hookledger record list", "DeliverySucceeded")
+}
+
+// reader is a newcomer with a terminal.
+type reader struct {
+	t        *testing.T
+	dir      string
+	env      []string
+	port     string            // in place of 3000
+	last     map[string]string // the last id printed of each kind
+	receiver *process
+}
+
+func newReader(t *testing.T) *reader {
+	t.Helper()
+	api, dir := freeAddress(t), t.TempDir()
+	r := &reader{t: t, dir: dir, last: map[string]string{}}
+	_, r.port, _ = net.SplitHostPort(freeAddress(t))
+	for _, kv := range os.Environ() {
+		if !strings.HasPrefix(kv, "HOOKLEDGER_") && !strings.HasPrefix(kv, "XDG_CONFIG_HOME=") {
+			r.env = append(r.env, kv)
+		}
+	}
+	r.env = append(r.env, "XDG_CONFIG_HOME="+filepath.Join(dir, ".config"), "HOOKLEDGER_LISTEN="+api, "HOOKLEDGER_SERVER=http://"+api, "NO_COLOR=1")
+	return r
+}
+
+func (r *reader) run(line string) {
+	r.t.Helper()
+	line = strings.ReplaceAll(line, "localhost:3000", "localhost:"+r.port)
+	line = placeholder.ReplaceAllStringFunc(line, func(p string) string {
+		id := r.last[strings.TrimSuffix(p, "…")]
+		if id == "" {
+			r.t.Fatalf("%s: nothing like %s was printed before", line, p)
+		}
+		return id
+	})
+	switch {
+	case line == "go test ./...": // this is part of it, and CI runs it whole
+		if !strings.Contains(read(r.t, ".ci/run"), line) {
+			r.t.Errorf(".ci/run does not run %q", line)
+		}
+	case line == "go run ./cmd/hookledger demo": // with --once it ends by itself
+		r.command(".", line+" --once")
+	case strings.HasPrefix(line, "go build "):
+		r.command(".", strings.Replace(line, "-o hookledger", "-o "+filepath.Join(r.dir, "hookledger"), 1))
+	case strings.Contains(line, "hookledger serve"):
+		start(r.t, r.prepare(r.dir, foreground(line))).await(r.t, "serving")
+	case strings.Contains(line, "hookledger receive"):
+		r.receiver = start(r.t, r.prepare(r.dir, foreground(line)))
+		r.receiver.await(r.t, r.port)
+	default:
+		r.command(r.dir, line)
+		if strings.Contains(line, "event send") {
+			r.receiver.await(r.t, "order.paid")
+		}
+	}
+}
+
+// foreground makes the shell become the program, so that what ends the one ends the other.
+func foreground(line string) string {
+	return strings.Replace(line, "./hookledger", "exec ./hookledger", 1)
+}
+
+func (r *reader) prepare(dir, line string) *exec.Cmd {
+	cmd := exec.CommandContext(r.t.Context(), "bash", "-euo", "pipefail", "-c", line)
+	cmd.Dir, cmd.Env = dir, r.env
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	return cmd
+}
+
+func (r *reader) command(dir, line string) string {
+	r.t.Helper()
+	out, err := r.prepare(dir, line).CombinedOutput()
+	if err != nil {
+		r.t.Fatalf("$ %s\n%s%v", line, out, err)
+	}
+	r.t.Logf("$ %s\n%s", line, out)
+	for _, prefix := range []string{"whsec_", "dlv_", "evt_", "ep_", "att_"} {
+		if ids := regexp.MustCompile(prefix+`[A-Za-z0-9+/=]+`).FindAllString(string(out), -1); ids != nil {
+			r.last[prefix] = ids[len(ids)-1]
+		}
+	}
+	return string(out)
+}
+
+// expect repeats a command until it shows the text: an outcome is on the ledger a moment after the receiver's answer.
+func (r *reader) expect(line, text string) {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(r.t.Context(), time.Minute)
+	defer cancel()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		out := r.command(r.dir, line)
+		if strings.Contains(out, text) {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			r.t.Fatalf("$ %s\nshows no %q:\n%s", line, text, out)
+		}
+	}
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return l.Addr().String()
+}
