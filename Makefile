@@ -61,7 +61,7 @@ golden: ## write the golden files' records into docs/records.md
 	$(GO) test . -run TestRecordsPage -update
 
 lint: $(LINTER) ## run golangci-lint (installed into a cache outside the tree the first time)
-	$(LINTER) run ./...
+	$(LINTER) run --allow-parallel-runners ./...
 
 $(LINTER):
 	GOBIN=$(dir $@) GOFLAGS=-mod=mod $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v$(GOLANGCI)
