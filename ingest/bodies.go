@@ -10,6 +10,7 @@ import (
 
 	"hookledger/domain"
 	"hookledger/ledger"
+	"hookledger/vault"
 )
 
 // DefaultBodies is the bound of Bodies where none is given, in bytes.
@@ -24,6 +25,7 @@ type Bodies struct {
 	reader ledger.Reader
 	vault  Vault
 	max    int64
+	ahead  *ahead
 
 	mu   sync.Mutex // guards all below
 	lru  *simplelru.LRU[bodyKey, domain.EventBody]
@@ -38,7 +40,7 @@ func NewBodies(r ledger.Reader, v Vault, maxBytes int64) *Bodies {
 	if maxBytes <= 0 {
 		maxBytes = DefaultBodies
 	}
-	b := &Bodies{reader: r, vault: v, max: maxBytes, asOf: v.Erasures()}
+	b := &Bodies{reader: r, vault: v, max: maxBytes, ahead: newAhead(r), asOf: v.Erasures()}
 	// The only error is a size below 1; entries are bounded by their bytes, not their number.
 	b.lru, _ = simplelru.NewLRU(math.MaxInt, func(_ bodyKey, e domain.EventBody) { b.used -= cost(e) })
 	return b
@@ -57,11 +59,11 @@ func (b *Bodies) Event(ctx context.Context, tenant, event string) (domain.EventB
 	if ok {
 		return e, nil
 	}
-	first, err := readFirst(ctx, b.reader, tenant, event)
+	rec, received, err := b.find(ctx, bodyKey{tenant, event})
 	if err != nil {
 		return domain.EventBody{}, err
 	}
-	plain, err := b.vault.Open(ctx, first.place, first.received.Content)
+	plain, err := b.vault.Open(ctx, vault.PlaceOf(rec), received.Content)
 	if err != nil {
 		return domain.EventBody{}, fmt.Errorf("event %s: %w", event, err)
 	}
@@ -69,10 +71,28 @@ func (b *Bodies) Event(ctx context.Context, tenant, event string) (domain.EventB
 	if err != nil {
 		return domain.EventBody{}, fmt.Errorf("event %s: %w", event, err)
 	}
-	e = domain.EventBody{Body: content.Body, Subject: content.Subject, KeyID: first.received.Content.KeyID,
-		Received: withoutContent(first.received), At: first.record.RecordedAt}
+	e = domain.EventBody{Body: content.Body, Subject: content.Subject, KeyID: received.Content.KeyID,
+		Received: withoutContent(received), At: rec.RecordedAt}
 	b.put(tenant, event, asOf, e)
 	return e, nil
+}
+
+// find gives an event's EventReceived, from what was read on or by a search.
+func (b *Bodies) find(ctx context.Context, k bodyKey) (*domain.Record, *domain.EventReceived, error) {
+	rec, err := b.ahead.take(ctx, k)
+	if err != nil {
+		return nil, nil, err
+	}
+	if rec != nil {
+		if received, ok := rec.Fact.(*domain.EventReceived); ok {
+			return rec, received, nil
+		}
+	}
+	first, err := readFirst(ctx, b.reader, k.tenant, k.event)
+	if err != nil {
+		return nil, nil, err
+	}
+	return first.record, first.received, b.ahead.missed(ctx, first.record.Position)
 }
 
 // put keeps what was opened, or sealed, when asOf keys had been destroyed.

@@ -1,0 +1,93 @@
+package ingest
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"hookledger/domain"
+	"hookledger/ledger"
+)
+
+const (
+	// aheadRecords is how many records are read on at once, and how near two misses must be to be one after the other.
+	aheadRecords = 1024
+	// aheadShare of a chunk's events must have been asked for, else reading on does not pay: 1 in aheadShare.
+	aheadShare = 2
+)
+
+// ahead reads on. Who works off a backlog asks for events about in the order in which the ledger has them; one
+// sequential read then costs far less than a search for each. It holds records as they stand, sealed, and hands each
+// out once. It is safe for concurrent use: whoever misses while one reads waits for what that one brings.
+type ahead struct {
+	reader ledger.Reader
+
+	mu    sync.Mutex // guards all below
+	held  map[bodyKey]*domain.Record
+	chunk int             // events that the last read brought
+	last  domain.Position // of the last miss that was searched for
+	next  domain.Position // where reading goes on; 0: it does not
+}
+
+func newAhead(r ledger.Reader) *ahead { return &ahead{reader: r, held: map[bodyKey]*domain.Record{}} }
+
+// take gives the event's EventReceived if it was read, or is now: when what was read before was mostly asked for, a miss
+// reads on.
+func (a *ahead) take(ctx context.Context, k bodyKey) (*domain.Record, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if r, ok := a.held[k]; ok {
+		delete(a.held, k)
+		return r, nil
+	}
+	if a.next == 0 {
+		return nil, nil
+	}
+	if len(a.held) > a.chunk/aheadShare {
+		return nil, nil
+	}
+	if err := a.read(ctx); err != nil {
+		return nil, err
+	}
+	r := a.held[k]
+	delete(a.held, k)
+	return r, nil
+}
+
+// missed says where an event was that had to be searched for. Two misses near each other start the reading on.
+func (a *ahead) missed(ctx context.Context, at domain.Position) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	near := at > a.last && at <= a.last+aheadRecords
+	a.last = at
+	if !near || a.next != 0 && at <= a.next {
+		return nil // alone, or among what was read
+	}
+	a.next = at
+	return a.read(ctx)
+}
+
+// read brings the events of the next chunk; what was not asked for until now is forgotten.
+func (a *ahead) read(ctx context.Context) error {
+	clear(a.held)
+	a.chunk = 0
+	n := 0
+	for r, err := range a.reader.ReadAll(ctx, a.next) {
+		if err != nil {
+			a.next = 0
+			return fmt.Errorf("read on from position %d: %w", a.next, err)
+		}
+		a.next = r.Position
+		if _, ok := r.Fact.(*domain.EventReceived); ok {
+			a.held[bodyKey{r.Tenant, r.Stream.ID()}] = r
+			a.chunk++
+		}
+		if n++; n == aheadRecords {
+			break
+		}
+	}
+	if a.chunk*8 < n || n == 0 {
+		a.next = 0 // few events among the records, or the ledger's end: searching is cheaper
+	}
+	return nil
+}
