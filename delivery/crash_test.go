@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,9 +18,13 @@ const hook = "http://receiver.example/hook"
 // counted counts the requests that come to a fake receiver.
 func (w *world) counted(answerWith func(n int, r *http.Request) (*http.Response, error)) *int {
 	n := new(int)
+	var mu sync.Mutex
 	w.d.sender.transport = fakeTripper(func(r *http.Request) (*http.Response, error) {
+		mu.Lock()
 		*n++
-		return answerWith(*n, r)
+		now := *n
+		mu.Unlock()
+		return answerWith(now, r)
 	})
 	return n
 }
@@ -42,7 +47,7 @@ func TestSemantics_CrashBeforeTheIntentSendsNothing(t *testing.T) {
 	w.endpoint("ep", hook)
 	sent := w.counted(ok200)
 	id := w.due("ep")
-	w.store.setFault(func(int, []domain.Record) (bool, error) { return false, ledger.ErrUnavailable })
+	w.store.setFault(func(n int, _ []domain.Record) (bool, error) { return n > 0, ledger.ErrUnavailable })
 	if _, err := w.turn("ep"); !errors.Is(err, ledger.ErrUnavailable) {
 		t.Fatalf("the handler answered %v: only a ledger that can't be written is its error", err)
 	}

@@ -88,10 +88,8 @@ func TestSemantics_EveryWaitStandsBeforeTheIntent(t *testing.T) {
 		w := newWorld(t, func(c *Config) { c.Window, c.MaxInFlightPerEndpoint = 4, 2 })
 		w.endpoint("ep", hook, func(e *domain.EndpointConfig) { e.RateLimit = 1 })
 		w.endpoint("slow", hook)
-		sent := 0
-		w.d.sender.transport = fakeTripper(func(r *http.Request) (*http.Response, error) {
-			sent++
-			for _, rec := range w.store.all {
+		sent := w.counted(func(_ int, r *http.Request) (*http.Response, error) {
+			for rec := range w.store.ReadAll(context.Background(), 0) {
 				if f, ok := rec.Fact.(*domain.AttemptStarted); ok && rec.Correlation == r.Header[domain.HeaderWebhookID][0] {
 					if wait := time.Since(f.StartedAt); wait != 0 {
 						t.Errorf("the request left %s after its intent", wait)
@@ -108,8 +106,8 @@ func TestSemantics_EveryWaitStandsBeforeTheIntent(t *testing.T) {
 		stop := w.run()
 		<-time.After(10 * time.Minute)
 		stop()
-		if sent != 20 {
-			t.Fatalf("%d requests", sent)
+		if *sent != 20 {
+			t.Fatalf("%d requests", *sent)
 		}
 	})
 }
