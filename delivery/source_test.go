@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -251,10 +252,11 @@ func TestSourceKeepsTheEndpointsRate(t *testing.T) {
 func TestSemantics_NoAttemptStartsWithoutRoom(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		full := true
+		var full atomic.Bool
+		full.Store(true)
 		c := newConsumer(t, func(cfg *Config) {
 			cfg.Room = func() error {
-				if full {
+				if full.Load() {
 					return domain.Refuse(domain.KindNoRoom, "no_room", "the disk is nearly full", "make room")
 				}
 				return nil
@@ -266,7 +268,7 @@ func TestSemantics_NoAttemptStartsWithoutRoom(t *testing.T) {
 		if n := c.takeAll(); n != 0 {
 			t.Fatalf("%d were taken without room", n)
 		}
-		full = false
+		full.Store(false)
 		<-time.After(roomPoll)
 		if n := c.takeAll(); n != 3 {
 			t.Fatalf("%d were taken when there was room again", n)

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -405,6 +406,7 @@ func TestTLSFactsAreRecordedAndStrangersRefused(t *testing.T) {
 		fmt.Fprint(w, r.Proto)
 	}))
 	srv.EnableHTTP2 = true
+	srv.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0) // of the handshake that we break off
 	srv.StartTLS()
 	t.Cleanup(srv.Close)
 	w := newWorld(t)
