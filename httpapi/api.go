@@ -87,7 +87,7 @@ type Config struct {
 	Version string       // of the binary
 	// LedgerID is shown by /readyz, so that an operator sees which ledger answers.
 	LedgerID string
-	Logger  *slog.Logger // internal errors; nil: slog.Default
+	Logger   *slog.Logger // internal errors; nil: slog.Default
 	// Registry gets the API's counters, and is what /metrics shows; nil: one of its own.
 	Registry *prometheus.Registry
 	// HideMetrics leaves /metrics out: NewAdmin serves it on an address of its own.
@@ -130,10 +130,10 @@ type api struct {
 	Config
 	Directory Directory
 	History   History
-	mux      *guardedMux
-	huma     huma.API
-	creating sync.Mutex // held while an endpoint is created
-	openapi  []byte     // the document, written once all routes are there
+	mux       *guardedMux
+	huma      huma.API
+	creating  sync.Mutex // held while an endpoint is created
+	openapi   []byte     // the document, written once all routes are there
 }
 
 // New makes the API's handler. It starts nothing; a request's context ends the streams of records, so a server that

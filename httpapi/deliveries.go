@@ -99,7 +99,7 @@ func (a *api) getDelivery(ctx context.Context, c *caller, in *deliveryPath) (*de
 		for i := range page.Rows {
 			out.Attempts = append(out.Attempts, showAttempt(&page.Rows[i]))
 		}
-		if !page.HasMore {
+		if !page.HasMore || page.NextCursor == "" {
 			return &deliveryOutput{out}, nil
 		}
 		filter.Cursor = page.NextCursor

@@ -62,6 +62,9 @@ func humaProblem(status int, msg string, errs []error) *Problem {
 		p.Errors = append(p.Errors, f)
 		said = append(said, strings.TrimPrefix(f.Location+": "+f.Message, ": "))
 	}
+	if len(p.Errors) == 1 && strings.HasPrefix(p.Errors[0].Message, noJSON) {
+		p.Code = "invalid_json"
+	}
 	switch {
 	case p.Detail != "":
 	case len(said) == 0:
@@ -83,14 +86,17 @@ var jsonFormat = huma.Format{
 	},
 }
 
+// noJSON begins every complaint about a text that is no JSON.
+const noJSON = "this is no valid JSON: "
+
 // checkJSON says what is wrong with a text as one JSON value, without quoting it.
 func checkJSON(data []byte) error {
 	dec := jsontext.NewDecoder(bytes.NewReader(data))
 	if err := dec.SkipValue(); err != nil {
-		return fmt.Errorf("this is no valid JSON: %s", jsonComplaint(err))
+		return errors.New(noJSON + jsonComplaint(err))
 	}
 	if rest := bytes.TrimLeft(data[dec.InputOffset():], " \t\r\n"); len(rest) > 0 {
-		return errors.New("this is no valid JSON: something follows the value")
+		return errors.New(noJSON + "something follows the value")
 	}
 	return nil
 }

@@ -31,6 +31,10 @@ func newGuardedMux(a *api) *guardedMux {
 func (m *guardedMux) HandleFunc(pattern string, handler func(http.ResponseWriter, *http.Request)) {
 	m.guard(pattern, func(w http.ResponseWriter, r *http.Request, c *caller) {
 		c.path = r.URL.Path
+		if (r.Method == http.MethodPost || r.Method == http.MethodPatch) && !isJSON(r.Header.Get("Content-Type")) {
+			m.api.fail(w, r, errContentType)
+			return
+		}
 		handler(w, r.WithContext(withCaller(r.Context(), c)))
 	})
 }

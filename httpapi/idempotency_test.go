@@ -1,0 +1,87 @@
+package httpapi
+
+import (
+	"net/http"
+	"testing"
+
+	"hookledger/domain"
+)
+
+// TestIdempotencyKey: for each POST that creates, a repeat gives the resource and no secret, and appends nothing; another
+// body under the key is refused; another tenant's same key is another request.
+func TestIdempotencyKey(t *testing.T) {
+	t.Parallel()
+	s := newStack(t)
+	s.tenant("acme")
+	admin, other := s.key("default", domain.RoleAdmin), s.key("acme", domain.RoleAdmin)
+	root := s.key(platform, domain.RoleAdmin)
+	receipt := func() Receipt {
+		s.endpoint(admin, map[string]any{})
+		return into[Receipt](s.call(admin, "POST", "/v1/events", example("")).want(202, ""))
+	}()
+	retry := "/v1/deliveries/" + receipt.Deliveries[0].ID + "/retry"
+	for _, c := range []struct {
+		path, body, another string
+		key, otherKey       string
+		secret              string // field that only the first answer has
+		created, repeated   int
+	}{
+		{"/v1/endpoints", `{"url":"https://example.com/a?b","event_types":["x.*"]}`,
+			`{"url":"https://example.com/a?c","event_types":["x.*"]}`, admin, other, "secret", 201, 200},
+		{"/v1/endpoints", `{"url":"https://example.com/a","event_types":["x.*"],"timeout":"3s"}`,
+			`{"url":"https://example.com/a","event_types":["x.*"]}`, admin, other, "secret", 201, 200},
+		{"/v1/api-keys", `{"role":"auditor","name":"one"}`, `{"role":"admin","name":"one"}`, admin, other, "key", 201, 200},
+		{"/v1/event-types", `{"type":"order.paid","schema":{"type":"object"}}`, `{"type":"order.sent"}`, admin, other, "", 201, 200},
+		{"/v1/tenants", `{"name":"blue"}`, `{"name":"blue","settings":{"accept_unknown_types":true}}`, root, "", "", 201, 200},
+		{"/v1/tenants", `{"name":"green"}`, `{"name":"red"}`, root, "", "", 201, 200},
+		{retry, `{}`, `{"force":true}`, admin, "", "", 202, 202},
+		{"/v1/events", `{"event":"agent.status_changed","data":{"agentId":"a","from":"online","to":"offline"}}`,
+			`{"event":"agent.status_changed","data":{"agentId":"b","from":"online","to":"offline"}}`, admin, other, "", 202, 202},
+	} {
+		t.Run(c.path+c.body, func(t *testing.T) {
+			s := s.on(t)
+			idem := []string{"Idempotency-Key", "key of " + c.body}
+			first := into[map[string]any](s.call(c.key, "POST", c.path, c.body, idem...).want(c.created, ""))
+			head := s.store.Head()
+			got := s.call(c.key, "POST", c.path, c.body, idem...).want(c.repeated, "")
+			again := into[map[string]any](got)
+			if c.repeated == http.StatusOK && got.header.Get("Idempotency-Replayed") != "true" {
+				t.Error("a repeat is not marked")
+			}
+			for _, id := range []string{"id", "name", "type"} {
+				if first[id] != again[id] {
+					t.Errorf("%s: %v, then %v", id, first[id], again[id])
+				}
+			}
+			if c.secret != "" && (first[c.secret] == nil || again[c.secret] != nil) {
+				t.Errorf("the secret: first %v, then %v", first[c.secret], again[c.secret])
+			}
+			want := "idempotency_conflict"
+			if c.path == "/v1/events" {
+				want = "id_conflict"
+			}
+			s.call(c.key, "POST", c.path, c.another, idem...).want(409, want)
+			if s.store.Head() != head {
+				t.Error("a repeat was appended")
+			}
+			if c.otherKey != "" {
+				theirs := into[map[string]any](s.call(c.otherKey, "POST", c.path, c.body, idem...).want(c.created, ""))
+				if first["id"] != nil && theirs["id"] == first["id"] {
+					t.Error("another tenant got the same id")
+				}
+			}
+		})
+	}
+	// Without a key each is a request of its own.
+	body := `{"url":"https://example.com/a","event_types":["x.*"]}`
+	a := into[Endpoint](s.call(admin, "POST", "/v1/endpoints", body).want(201, ""))
+	b := into[Endpoint](s.call(admin, "POST", "/v1/endpoints", body).want(201, ""))
+	if a.ID == b.ID {
+		t.Error("two requests made one endpoint")
+	}
+	// What was deleted is not given again.
+	idem := []string{"Idempotency-Key", "deleted"}
+	e := into[Endpoint](s.call(admin, "POST", "/v1/endpoints", body, idem...).want(201, ""))
+	s.call(admin, "DELETE", "/v1/endpoints/"+e.ID, nil).want(204, "")
+	s.call(admin, "POST", "/v1/endpoints", body, idem...).want(409, "endpoint_removed")
+}
