@@ -105,7 +105,7 @@ func TestCrashAtEveryOperation(t *testing.T) {
 			}
 		})
 	}
-	w := workload{lives: 3, writers: 3, appends: 30, payload: 3000, config: smallConfig(c.wrap())}
+	w := workload{lives: 2, writers: 3, appends: 24, payload: 3000, config: smallConfig(c.wrap())}
 	if long() {
 		w.lives, w.appends = 5, 200
 	}

@@ -18,7 +18,7 @@ const format = pebble.FormatTableFormatV6
 // engine gives Pebble's options: bounded memory, few compactions, for values that are appended and never changed.
 func (s *Store) engine() *pebble.Options {
 	o := &pebble.Options{
-		FS:                          ordered{s.cfg.FS},
+		FS:                          guarded{s.cfg.FS, s.hang},
 		Cache:                       s.cache,
 		ErrorIfNotExists:            true,
 		Logger:                      logger{s},
@@ -83,6 +83,12 @@ func (s *Store) flushed(info pebble.FlushInfo) {
 func (s *Store) halt(err error) {
 	s.failure.abandon(fmt.Errorf("pebblestore: %w", err))
 	runtime.Goexit()
+}
+
+// hang fails the store and does not return, where ending the goroutine would unlock what is not locked.
+func (s *Store) hang(err error) {
+	s.failure.abandon(fmt.Errorf("pebblestore: %w", err))
+	select {}
 }
 
 // logger is what Pebble logs to. Fatalf must not return and, by default, ends the process; here it fails the store.

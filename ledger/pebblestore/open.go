@@ -172,10 +172,7 @@ func (s *Store) close() error {
 	s.keeper.stop(s.failure.wedged)
 	err := s.settle()
 	close(s.ended)
-	select {
-	case <-s.failure.wedged:
-		// Pebble can't be closed. The lock is kept until the process ends: Pebble's goroutines may still write.
-	default:
+	if !s.wedged() {
 		s.reading.Lock()
 		s.closed = true
 		s.reading.Unlock()
@@ -202,8 +199,22 @@ func (s *Store) settle() error {
 	return s.keepMark(directory{fs: s.cfg.FS, path: s.cfg.Dir})
 }
 
-// release gives back what was taken before Pebble was opened.
+// wedged says that Pebble can't be closed any more.
+func (s *Store) wedged() bool {
+	select {
+	case <-s.failure.wedged:
+		return true
+	default:
+		return false
+	}
+}
+
+// release gives back what was taken before Pebble was opened. A wedged store keeps it, the lock above all, until the
+// process ends: Pebble's goroutines may still write.
 func (s *Store) release() error {
+	if s.wedged() {
+		return nil
+	}
 	s.cache.Unref()
 	return s.lock.Close()
 }
