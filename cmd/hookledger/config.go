@@ -72,7 +72,7 @@ func (a *app) allSettings(cmd *cobra.Command) ([]setting, error) {
 					return
 				}
 				if found[f.Name] == nil {
-					found[f.Name] = &setting{Name: f.Name, Value: f.Value.String(), Source: s.source(f.Name)}
+					found[f.Name] = &setting{Name: f.Name, Value: strings.Trim(f.Value.String(), "[]"), Source: s.source(f.Name)}
 				}
 				top := topName(c)
 				if by := strings.Fields(found[f.Name].UsedBy); !slices.Contains(by, top) {

@@ -206,7 +206,7 @@ func (c *Config) publishRun(ctx context.Context, dir, prefix string, out *run) (
 		return err
 	}
 	out.LatencyP50, out.LatencyP99 = latency.ms(50), latency.ms(99)
-	c.Say("  ack to arrival at %d/s: p50 %.2f ms, p99 %.2f ms", latencyRate, out.LatencyP50, out.LatencyP99)
+	c.Say("  ack to arrival at %d/s: p50 %.2f ms, p99 %.2f ms", c.latencyRate(), out.LatencyP50, out.LatencyP99)
 	return nil
 }
 

@@ -116,11 +116,14 @@ func (s *stage) endToEnd(ctx context.Context, prefix string, events, conns, batc
 	return acks, float64(events*s.cfg.Endpoints) / got.caughtUp.Sub(begin).Seconds(), nil
 }
 
-// The latency is measured at a load that nothing queues at.
+// The latency is measured at a load that nothing queues at: with many endpoints, at fewer events a second.
 const (
-	latencyRate   = 50 // events per second
-	latencyEvents = 1000
+	latencyRate       = 50  // events per second
+	latencyDeliveries = 500 // per second, at most
+	latencyEvents     = 1000
 )
+
+func (c *Config) latencyRate() int { return max(1, min(latencyRate, latencyDeliveries/c.Endpoints)) }
 
 // latency publishes at a steady rate and gives the time from each ack to the arrival of its first delivery; both clocks
 // are this machine's.
@@ -128,7 +131,7 @@ func (s *stage) latency(ctx context.Context, prefix string) (times, error) {
 	if err := s.startReceiver(ctx, "--arrivals", "--latency", s.cfg.ReceiverLatency.String()); err != nil {
 		return nil, err
 	}
-	events := min(latencyEvents, s.cfg.events())
+	events, rate := min(latencyEvents, s.cfg.events()), s.cfg.latencyRate()
 	client, done := loader(16)
 	defer done()
 	bar := s.cfg.Bar("latency", int64(events))
@@ -138,7 +141,7 @@ func (s *stage) latency(ctx context.Context, prefix string) (times, error) {
 	begin := time.Now()
 	var all sync.WaitGroup
 	for i := range events {
-		if err := wait(ctx, time.Until(begin.Add(time.Duration(i)*time.Second/latencyRate))); err != nil {
+		if err := wait(ctx, time.Until(begin.Add(time.Duration(i)*time.Second/time.Duration(rate)))); err != nil {
 			all.Wait()
 			return nil, err
 		}

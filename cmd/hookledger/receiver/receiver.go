@@ -231,7 +231,7 @@ func (r *Receiver) count(got *Request) {
 	if got.At.After(r.last) {
 		r.last = got.At
 	}
-	if r.cfg.Arrivals {
+	if _, before := r.arrived[got.ID]; r.cfg.Arrivals && !before {
 		r.arrived[got.ID] = got.At
 	}
 }
