@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -14,64 +15,89 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"hookledger/domain"
 )
 
-// A crash at any file operation of making a vault leaves nothing that the next start can't go on from.
-func TestACrashWhileTheVaultIsMade(t *testing.T) {
+// A crash at any file operation of a vault's life, its making included, leaves a vault that opens, with every key that
+// was given out, and without any that was destroyed.
+func TestACrashAtEveryFileOperation(t *testing.T) {
 	t.Parallel()
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
+	type given struct {
+		scope     Scope
+		sealed    *domain.Sealed
+		destroyed bool
+	}
+	type crash struct {
+		fs    *vfs.MemFS
+		given []given
+	}
+	var mu sync.Mutex // guards all below
 	rnd := rand.New(rand.NewPCG(seed, 1))
+	var acked []given
+	var crashes []crash
 	mem := vfs.NewCrashableMem()
-	var mu sync.Mutex // guards clones and rnd
-	var clones []*vfs.MemFS
 	fs := errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
 		if op.Kind.ReadOrWrite() == errorfs.OpIsWrite {
 			mu.Lock()
 			defer mu.Unlock()
-			for _, percent := range []int{0, 50, 100} {
-				clones = append(clones, mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: rnd}))
-			}
+			lost := vfs.CrashCloneCfg{UnsyncedDataPercent: []int{0, 50, 100}[rnd.IntN(3)], RNG: rnd}
+			crashes = append(crashes, crash{mem.CrashClone(lost), slices.Clone(acked)})
 		}
 		return nil
 	}))
-	v, err := Open(Config{Dir: "/data/vault", Master: master, LedgerID: "led_1", FS: fs})
-	if err != nil {
-		t.Fatal(err)
-	}
-	mu.Lock()
-	made := clones
-	mu.Unlock()
-	if err := v.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if len(made) < 30 {
-		t.Fatalf("%d crashes: the test does not see the file operations", len(made))
-	}
-	for i, fs := range made {
-		v, err := Open(Config{Dir: "/data/vault", Master: master, LedgerID: "led_1", FS: fs})
-		if err != nil {
-			t.Fatalf("after crash %d of %d: %v", i, len(made), err)
+	for life := range 3 {
+		v := open(t, fs)
+		for i := range 3 {
+			scope := Scope{Tenant: "acme", Subject: fmt.Sprintf("user-%d-%d", life, i)}
+			sealed, err := v.Seal(t.Context(), mustKey(t, v, scope), place, []byte(scope.Subject))
+			if err != nil {
+				t.Fatal(err)
+			}
+			mu.Lock()
+			acked = append(acked, given{scope: scope, sealed: sealed})
+			mu.Unlock()
 		}
-		mustKey(t, v, Scope{Tenant: "acme", Subject: "user-1"})
+		mu.Lock()
+		doomed := len(acked) - 1
+		acked[doomed].scope.Subject += " is being destroyed" // it may be there, or not
+		id := acked[doomed].sealed.KeyID
+		mu.Unlock()
+		if err := v.Destroy(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+		mu.Lock()
+		acked[doomed].destroyed = true
+		mu.Unlock()
 		if err := v.Close(); err != nil {
 			t.Fatal(err)
 		}
 	}
-}
-
-// A key is destroyed once Destroy has returned, whatever a crash takes with it.
-func TestSemantics_ATombstoneSurvivesACrash(t *testing.T) {
-	t.Parallel()
-	mem := vfs.NewCrashableMem()
-	v := open(t, mem)
-	id := mustKey(t, v, Scope{Tenant: "acme", Subject: "user-1"})
-	if err := v.Destroy(t.Context(), id); err != nil {
-		t.Fatal(err)
+	t.Logf("%d crashes", len(crashes))
+	if len(crashes) < 100 {
+		t.Fatal("the test does not see the file operations")
 	}
-	after := open(t, mem.CrashClone(vfs.CrashCloneCfg{}))
-	if _, err := after.Seal(t.Context(), id, place, nil); !errors.Is(err, ErrErased) {
-		t.Errorf("after a crash: %v", err)
+	for i, c := range crashes {
+		v, err := Open(Config{Dir: "/data/vault", Master: master, LedgerID: "led_1", FS: c.fs, MustExist: len(c.given) > 0})
+		if err != nil {
+			t.Fatalf("after crash %d: %v", i, err)
+		}
+		for _, g := range c.given {
+			got, err := v.Open(t.Context(), place, g.sealed)
+			switch {
+			case g.destroyed && !errors.Is(err, ErrErased):
+				t.Fatalf("after crash %d: a destroyed key: %q, %v", i, got, err)
+			case !g.destroyed && errors.Is(err, ErrErased) && strings.HasSuffix(g.scope.Subject, "destroyed"):
+			case !g.destroyed && (err != nil || !strings.HasPrefix(g.scope.Subject, string(got))):
+				t.Fatalf("after crash %d: a key of %d: %q, %v", i, len(c.given), got, err)
+			}
+		}
+		mustKey(t, v, Scope{Tenant: "acme", Subject: "a new one"})
+		if err := v.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

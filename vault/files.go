@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -188,13 +189,30 @@ func options(cfg Config, lock *pebble.Lock, exists bool) *pebble.Options {
 	if log.logger == nil {
 		log.logger = slog.New(slog.DiscardHandler)
 	}
-	o := &pebble.Options{FS: cfg.FS, Lock: lock, Logger: log, ErrorIfNotExists: exists, Cleaner: removeAtOnce{},
+	o := &pebble.Options{FS: inOrder{cfg.FS}, Lock: lock, Logger: log, ErrorIfNotExists: exists, Cleaner: removeAtOnce{},
 		FormatMajorVersion: pebble.FormatNewest, MemTableSize: 4 << 20, CacheSize: 8 << 20, MaxOpenFiles: 100}
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10) // most look-ups of a new subject find nothing
 	}
 	return o
 }
+
+// inOrder is the file system as Pebble gets it: a marker never stands on it without the file that it names. Pebble
+// makes a new manifest and then its marker, and syncs the directory once for both; a loss of power in between could
+// keep the marker alone. Here the directory is synced before the marker is made, too.
+type inOrder struct{ vfs.FS }
+
+func (o inOrder) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	if strings.HasPrefix(o.PathBase(name), "marker.") {
+		if err := syncDir(o.FS, o.PathDir(name)); err != nil {
+			return nil, err
+		}
+	}
+	return o.FS.Create(name, category)
+}
+
+// Unwrap implements vfs.FS.
+func (o inOrder) Unwrap() vfs.FS { return o.FS }
 
 // removeAtOnce is Pebble's own cleaner, with one difference: Pebble keeps old log files to write over them, unless its
 // cleaner is one that needs what they hold, as the archiving one is. Old logs hold wrapped keys, and must go.
