@@ -146,6 +146,11 @@ func payload(on domain.Stream, rng *rand.Rand, n, most int) []domain.Record {
 	return stamp.Records(on, "default", "evt_1", ulid.ULID{}, facts...)
 }
 
+// wrong is what a store must never serve, as opposed to an error that it reports.
+type wrong struct{ error }
+
+func wrongf(format string, args ...any) error { return wrong{fmt.Errorf(format, args...)} }
+
 // verify checks a store against the journal: what was answered is there, where it was answered; what is there was tried,
 // and is whole; positions have no gap; and the streams say the same as the ledger.
 func (j *journal) verify(t *testing.T, s *Store, acks []ack) error {
@@ -157,10 +162,10 @@ func (j *journal) verify(t *testing.T, s *Store, acks []ack) error {
 	for i := 0; i < len(log); {
 		a, ok := j.attempt(log[i].ID)
 		if !ok {
-			return fmt.Errorf("position %d holds record %s, which nobody appended there", log[i].Position, log[i].ID)
+			return wrongf("position %d holds record %s, which nobody appended there", log[i].Position, log[i].ID)
 		}
 		if i+len(a.records) > len(log) {
-			return fmt.Errorf("the append at position %d is cut off", log[i].Position)
+			return wrongf("the append at position %d is cut off", log[i].Position)
 		}
 		for k := range a.records {
 			if err := equal(log[i+k], a.records[k], a.expected+1+domain.Revision(k)); err != nil {
@@ -178,7 +183,7 @@ func (j *journal) verify(t *testing.T, s *Store, acks []ack) error {
 	for _, a := range acks {
 		last := a.records[len(a.records)-1].ID
 		if a.done.Position > domain.Position(len(log)) || log[a.done.Position-1].ID != last {
-			return fmt.Errorf("lost: the append of %d to %s, answered position %d; the ledger ends at %d",
+			return wrongf("lost: the append of %d to %s, answered position %d; the ledger ends at %d",
 				len(a.records), a.stream, a.done.Position, len(log))
 		}
 	}
@@ -193,12 +198,12 @@ func collect(t *testing.T, s *Store) ([]*domain.Record, error) {
 			return nil, err
 		}
 		if rec.Position != domain.Position(len(log)+1) {
-			return nil, fmt.Errorf("position %d follows position %d", rec.Position, len(log))
+			return nil, wrongf("position %d follows position %d", rec.Position, len(log))
 		}
 		log = append(log, rec)
 	}
 	if s.Head() != domain.Position(len(log)) {
-		return nil, fmt.Errorf("the head is %d and the ledger ends at %d", s.Head(), len(log))
+		return nil, wrongf("the head is %d and the ledger ends at %d", s.Head(), len(log))
 	}
 	return log, nil
 }
@@ -211,12 +216,12 @@ func (j *journal) verifyStream(t *testing.T, s *Store, on domain.Stream, want []
 		}
 		if n >= len(want) || rec.ID != want[n].ID || rec.Position != want[n].Position ||
 			rec.Revision != domain.Revision(n) {
-			return fmt.Errorf("%s: revision %d is another record than on the ledger", on, n)
+			return wrongf("%s: revision %d is another record than on the ledger", on, n)
 		}
 		n++
 	}
 	if n != len(want) {
-		return fmt.Errorf("%s has %d records, the ledger has %d of it", on, n, len(want))
+		return wrongf("%s has %d records, the ledger has %d of it", on, n, len(want))
 	}
 	return nil
 }
@@ -229,7 +234,7 @@ func equal(got *domain.Record, want domain.Record, rev domain.Revision) error {
 		return err
 	}
 	if !bytes.Equal(a, b) {
-		return fmt.Errorf("position %d holds\n%s, appended was\n%s", got.Position, a, b)
+		return wrongf("position %d holds\n%s, appended was\n%s", got.Position, a, b)
 	}
 	return nil
 }
