@@ -138,4 +138,21 @@ func register[I, O any](a *api, o operation, handler func(context.Context, *call
 		p.headers(header.Set)
 		return nil, huma.ErrorWithHeaders(p, header)
 	})
+	a.redocument(&op, o)
+}
+
+// redocument mends what huma has written about an operation: a body that its handler reads by itself, and the second
+// status of what can be created twice.
+func (a *api) redocument(op *huma.Operation, o operation) {
+	item := a.huma.OpenAPI().Paths[op.Path]
+	documented := map[string]*huma.Operation{http.MethodGet: item.Get, http.MethodPost: item.Post,
+		http.MethodPatch: item.Patch, http.MethodDelete: item.Delete}[op.Method]
+	if o.document != nil {
+		o.document(documented)
+	}
+	if o.status == http.StatusCreated {
+		repeat := *documented.Responses[statusText(http.StatusCreated)]
+		repeat.Description = "An earlier request with this Idempotency-Key made it; secrets are not shown again."
+		documented.Responses[statusText(http.StatusOK)] = &repeat
+	}
 }

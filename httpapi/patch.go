@@ -40,16 +40,16 @@ func mergePatch[T any](current T, patch []byte, whole ...string) (T, error) {
 	if err := decodeNumbers(patch, &change); err != nil || change == nil {
 		return next, invalidPatch("a merge patch is a JSON object")
 	}
+	merged := mergeObject(doc, change)
 	for _, name := range whole {
 		if change[name] != nil {
-			delete(doc, name)
+			merged[name] = change[name]
 		}
 	}
-	merged, err := json.Marshal(mergeObject(doc, change))
-	if err != nil {
+	if raw, err = json.Marshal(merged); err != nil {
 		return next, err
 	}
-	if err := jsonv2.Unmarshal(merged, &next, jsonv2.RejectUnknownMembers(true)); err != nil {
+	if err := jsonv2.Unmarshal(raw, &next, jsonv2.RejectUnknownMembers(true)); err != nil {
 		return next, invalidPatch(strings.TrimPrefix(err.Error(), "json: "))
 	}
 	return next, nil

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -189,7 +190,21 @@ func (s *stack) call(key, method, path string, body any, headers ...string) *ans
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	s.conforms(req, resp, got)
 	return &answer{s.t, resp.StatusCode, resp.Header, got}
+}
+
+// conforms holds every answer that any test gets against the OpenAPI document.
+func (s *stack) conforms(req *http.Request, resp *http.Response, body []byte) {
+	s.t.Helper()
+	_, pattern := s.api.mux.Handler(req)
+	i := slices.IndexFunc(routes, func(r route) bool { return r.pattern() == pattern })
+	if i < 0 || routes[i].scope == scopePublic {
+		return
+	}
+	if err := theDocument().documented(&routes[i], resp.StatusCode, resp.Header, body); err != nil {
+		s.t.Errorf("not as documented: %v\n%s", err, body)
+	}
 }
 
 // want checks the status, and for an error its shape and code.
