@@ -12,6 +12,8 @@ import (
 const (
 	// aheadRecords is how many records are read on at once, and how near two misses must be to be one after the other.
 	aheadRecords = 1024
+	// aheadBytes bounds what is held, by the size of the bodies.
+	aheadBytes = 16 << 20
 	// aheadShare of a chunk's events must have been asked for, else reading on does not pay: 1 in aheadShare.
 	aheadShare = 2
 )
@@ -31,8 +33,8 @@ type ahead struct {
 
 func newAhead(r ledger.Reader) *ahead { return &ahead{reader: r, held: map[bodyKey]*domain.Record{}} }
 
-// take gives the event's EventReceived if it was read, or is now: when what was read before was mostly asked for, a miss
-// reads on.
+// take gives the event's EventReceived if it was read, or is now: when what was read before was mostly asked for, a
+// miss reads on.
 func (a *ahead) take(ctx context.Context, k bodyKey) (*domain.Record, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -71,18 +73,19 @@ func (a *ahead) missed(ctx context.Context, at domain.Position) error {
 func (a *ahead) read(ctx context.Context) error {
 	clear(a.held)
 	a.chunk = 0
-	n := 0
-	for r, err := range a.reader.ReadAll(ctx, a.next) {
+	n, bytes, from := 0, 0, a.next
+	for r, err := range a.reader.ReadAll(ctx, from) {
 		if err != nil {
 			a.next = 0
-			return fmt.Errorf("read on from position %d: %w", a.next, err)
+			return fmt.Errorf("read on from position %d: %w", from, err)
 		}
 		a.next = r.Position
-		if _, ok := r.Fact.(*domain.EventReceived); ok {
+		if f, ok := r.Fact.(*domain.EventReceived); ok {
 			a.held[bodyKey{r.Tenant, r.Stream.ID()}] = r
 			a.chunk++
+			bytes += f.Size
 		}
-		if n++; n == aheadRecords {
+		if n++; n == aheadRecords || bytes >= aheadBytes {
 			break
 		}
 	}

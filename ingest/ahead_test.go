@@ -19,7 +19,8 @@ type searching struct {
 	searches atomic.Int64
 }
 
-func (s *searching) ReadStream(ctx context.Context, stream domain.Stream, from domain.Revision) iter.Seq2[*domain.Record, error] {
+func (s *searching) ReadStream(ctx context.Context, stream domain.Stream,
+	from domain.Revision) iter.Seq2[*domain.Record, error] {
 	s.searches.Add(1)
 	return s.Reader.ReadStream(ctx, stream, from)
 }

@@ -42,7 +42,7 @@ func (d *decoder) end() error {
 	switch _, err := d.ReadToken(); {
 	case err == nil:
 		return refuse("invalid_json", "there is something behind the JSON object", "send one object")
-	case err != io.EOF:
+	case !errors.Is(err, io.EOF):
 		return err
 	}
 	return nil

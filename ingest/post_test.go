@@ -269,8 +269,8 @@ func TestSemantics_AnUnknownOutcomeNamesTheIdToRepeatWith(t *testing.T) {
 		}}
 	})
 	_, err := f.Post(ctx, post("", completed))
-	refusal, ok := err.(*domain.Error)
-	if !ok || refusal.Kind != domain.KindUnavailable || refusal.Code != "outcome_unknown" {
+	var refusal *domain.Error
+	if !errors.As(err, &refusal) || refusal.Kind != domain.KindUnavailable || refusal.Code != "outcome_unknown" {
 		t.Fatalf("%v", err)
 	}
 	_, id, _ := strings.Cut(refusal.Fix, "the id ")

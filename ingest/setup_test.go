@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -88,12 +89,13 @@ type fixture struct {
 }
 
 func newFixture(t testing.TB, change ...func(*Config)) *fixture {
+	return openOn(t, vfs.NewMem(), change...)
+}
+
+// openOn opens a fixture whose ledger and vault stand on one file system, so that one crash takes both.
+func openOn(t testing.TB, fs vfs.FS, change ...func(*Config)) *fixture {
 	t.Helper()
-	store, err := pebblestore.Open(pebblestore.Config{Dir: "/data/ledger", FS: vfs.NewMem()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	v, err := vault.Open(vault.Config{Dir: "/data/vault", Master: master, LedgerID: "led_1", FS: vfs.NewMem()})
+	store, err := pebblestore.Open(pebblestore.Config{Dir: "/data/ledger", FS: fs})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,6 +103,12 @@ func newFixture(t testing.TB, change ...func(*Config)) *fixture {
 		if err := store.Close(); err != nil {
 			t.Error(err)
 		}
+	})
+	v, err := vault.Open(vault.Config{Dir: "/data/vault", Master: master, LedgerID: "led_1", FS: fs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
 		if err := v.Close(); err != nil {
 			t.Error(err)
 		}
@@ -124,7 +132,7 @@ func post(id, data string) Post {
 
 func (f *fixture) must(p Post) *Receipt {
 	f.t.Helper()
-	r, err := f.Post(context.Background(), p)
+	r, err := f.Post(f.t.Context(), p)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -135,14 +143,14 @@ func (f *fixture) must(p Post) *Receipt {
 func (f *fixture) refused(p Post, kind domain.Kind, code string) *domain.Error {
 	f.t.Helper()
 	head := f.store.Head()
-	r, err := f.Post(context.Background(), p)
+	r, err := f.Post(f.t.Context(), p)
 	return f.refusal(head, r, err, kind, code)
 }
 
 func (f *fixture) refusal(head domain.Position, r *Receipt, err error, kind domain.Kind, code string) *domain.Error {
 	f.t.Helper()
-	refusal, ok := err.(*domain.Error)
-	if !ok || refusal.Kind != kind || refusal.Code != code || r != nil {
+	var refusal *domain.Error
+	if !errors.As(err, &refusal) || refusal.Kind != kind || refusal.Code != code || r != nil {
 		f.t.Fatalf("got %v, %T %v; want kind %d, code %s", r, err, err, kind, code)
 	}
 	if refusal.Fix == "" {
@@ -157,7 +165,7 @@ func (f *fixture) refusal(head domain.Position, r *Receipt, err error, kind doma
 func (f *fixture) records(id string) []*domain.Record {
 	f.t.Helper()
 	var out []*domain.Record
-	for r, err := range f.store.ReadStream(context.Background(), domain.EventStream("acme", id), 0) {
+	for r, err := range f.store.ReadStream(f.t.Context(), domain.EventStream("acme", id), 0) {
 		if err != nil {
 			f.t.Fatal(err)
 		}

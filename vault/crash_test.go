@@ -110,7 +110,7 @@ func TestAFailedSyncEndsTheProcess(t *testing.T) {
 		withFailingSync(t)
 		return
 	}
-	cmd := exec.Command(os.Args[0], "-test.run=^TestAFailedSyncEndsTheProcess$")
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestAFailedSyncEndsTheProcess$")
 	cmd.Env = append(os.Environ(), failingSync+"=1")
 	out, err := cmd.CombinedOutput()
 	var exit *exec.ExitError

@@ -2,7 +2,6 @@ package vault
 
 import (
 	"bytes"
-	"context"
 	"crypto/hkdf"
 	"crypto/sha256"
 	"errors"
@@ -149,7 +148,7 @@ func TestConcurrentDataKeyGivesOneKey(t *testing.T) {
 	for i := range posters {
 		wg.Go(func() {
 			for j := range scopes {
-				id, err := v.DataKey(context.Background(), Scope{Tenant: "acme", Subject: fmt.Sprint("user-", j)})
+				id, err := v.DataKey(t.Context(), Scope{Tenant: "acme", Subject: fmt.Sprint("user-", j)})
 				if err != nil {
 					t.Error(err)
 				}
