@@ -131,6 +131,8 @@ func (p *process) await(t *testing.T, pattern string) []string {
 // api is a running server.
 type api struct {
 	url, key string
+	dir      string // its data
+	process  *process
 	t        *testing.T
 }
 
@@ -145,7 +147,7 @@ func serve(t *testing.T) *api {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &api{url: url, key: strings.TrimSpace(string(key)), t: t}
+	return &api{url: url, key: strings.TrimSpace(string(key)), dir: dir, process: p, t: t}
 }
 
 // call expects a 2xx and decodes the answer.
@@ -155,7 +157,23 @@ func (a *api) call(method, path string, body, answer any) {
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	req, err := http.NewRequestWithContext(a.t.Context(), method, a.url+path, bytes.NewReader(raw))
+	text := a.do(method, path, raw)
+	if answer != nil {
+		if err := json.Unmarshal(text, answer); err != nil {
+			a.t.Fatalf("%s %s: %v in %s", method, path, err, text)
+		}
+	}
+}
+
+// text gives an answer as it is.
+func (a *api) text(path string) []byte {
+	a.t.Helper()
+	return a.do(http.MethodGet, path, nil)
+}
+
+func (a *api) do(method, path string, body []byte) []byte {
+	a.t.Helper()
+	req, err := http.NewRequestWithContext(a.t.Context(), method, a.url+path, bytes.NewReader(body))
 	if err != nil {
 		a.t.Fatal(err)
 	}
@@ -173,9 +191,5 @@ func (a *api) call(method, path string, body, answer any) {
 	if resp.StatusCode/100 != 2 {
 		a.t.Fatalf("%s %s: %s\n%s", method, path, resp.Status, text)
 	}
-	if answer != nil {
-		if err := json.Unmarshal(text, answer); err != nil {
-			a.t.Fatalf("%s %s: %v in %s", method, path, err, text)
-		}
-	}
+	return text
 }

@@ -1,0 +1,76 @@
+package hookledger_test
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"io/fs"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestSecretsAndContentStandNowhereInTheClear: canaries in every secret and in everything that can be erased one day are
+// in no record, no log line and no file of the read models. Of an API key the ledger has the hash.
+func TestSecretsAndContentStandNowhereInTheClear(t *testing.T) {
+	t.Parallel()
+	c := &capture{got: map[string][]captured{}, changed: make(chan struct{}, 1)}
+	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Canary", "canary-response-header")
+		_, _ = w.Write([]byte("canary-response-body"))
+		c.ServeHTTP(w, r)
+	}))
+	defer receiver.Close()
+	server := serve(t)
+	var endpoint, key struct{ Secret, Key string }
+	server.call(http.MethodPost, "/v1/endpoints", map[string]any{"url": receiver.URL + "/canary-path?q=canary-query",
+		"event_types": []string{"*"}}, &endpoint)
+	server.call(http.MethodPost, "/v1/api-keys", map[string]any{"role": "producer"}, &key)
+	var receipt struct{ ID string }
+	server.call(http.MethodPost, "/v1/events", map[string]any{"event": "agent.status_changed",
+		"subject": "canary-subject", "data": map[string]string{"agentId": "canary-body", "from": "online", "to": "offline"},
+	}, &receipt)
+	for path := range c.await(t, 1) {
+		if path != "/canary-path" {
+			t.Errorf("the request went to %s", path)
+		}
+	}
+	var page struct{ Data []json.RawMessage }
+	for len(page.Data) == 0 {
+		server.call(http.MethodGet, "/v1/deliveries?status=succeeded&event_id="+receipt.ID, nil, &page)
+	}
+
+	places := map[string]string{"the log": server.process.output(), "the records": string(server.text("/v1/records?after=0"))}
+	if !strings.Contains(places["the records"], "DeliverySucceeded") {
+		t.Fatal("the records are not all there")
+	}
+	err := filepath.WalkDir(filepath.Join(server.dir, "projections"), func(p string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		raw, err := os.ReadFile(p)
+		places[p] = string(raw)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	master, err := os.ReadFile(filepath.Join(server.dir, "master.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	canaries := []string{"canary-", endpoint.Secret, strings.TrimPrefix(endpoint.Secret, "whsec_"), key.Key, server.key,
+		strings.TrimSpace(string(master)), base64.StdEncoding.EncodeToString([]byte("canary-body"))}
+	for where, text := range places {
+		for i, canary := range canaries {
+			if canary == "" {
+				t.Fatalf("canary %d is empty", i)
+			}
+			if at := strings.Index(text, canary); at >= 0 {
+				t.Errorf("%s: canary %d stands there: …%q…", where, i, text[max(0, at-60):min(len(text), at+20)])
+			}
+		}
+	}
+}
