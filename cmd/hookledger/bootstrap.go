@@ -44,7 +44,8 @@ func (s *server) openVault(cfg serverConfig) (*vault.Vault, error) {
 		}
 		master = key
 	}
-	v, err := vault.Open(vault.Config{Dir: filepath.Join(cfg.DataDir, "vault"), Master: master, LedgerID: s.LedgerID})
+	v, err := vault.Open(vault.Config{Dir: filepath.Join(cfg.DataDir, "vault"), Master: master, LedgerID: s.LedgerID,
+		MustExist: s.store.Head() > 1, Logger: s.log})
 	if err != nil {
 		return nil, err
 	}
