@@ -36,7 +36,9 @@ type Backlog struct {
 	queues map[domain.EndpointKey]*queue
 	items  map[string]*item // by delivery
 	wakes  wakes
+	folded domain.Position // what the live fold has taken in
 	rows   domain.Position // what the rows hold
+	doubts []doubt         // in about the order of their positions
 	// fading are the settled items in about the order of their positions: once the rows have reached those, they are
 	// forgotten.
 	fading []*item
@@ -45,6 +47,12 @@ type Backlog struct {
 	reading bool            // rows are being read
 	floor   domain.Position // of the rows, when that began
 	faded   chan struct{}   // closed and made anew whenever the rows have moved on
+}
+
+// doubt is a settled item that waits again if nothing up to the position says otherwise.
+type doubt struct {
+	item  *item
+	until domain.Position
 }
 
 func newBacklog(now func() time.Time, end func() domain.Position) *Backlog {
@@ -124,11 +132,15 @@ func (b *Backlog) Done(d domain.Due) {
 	it := b.items[d.Delivery]
 	switch {
 	case it == nil || it.state != flying:
-	case it.again:
+	case it.again && end <= b.folded:
 		b.offer(it, it.next, it.pos)
 	default:
+		again := it.again
 		it.pos = max(it.pos, end)
 		b.settle(it)
+		if again {
+			b.doubt(it)
+		}
 	}
 }
 

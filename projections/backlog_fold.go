@@ -9,16 +9,14 @@ import (
 
 // fold takes in one record: what it says about who waits, and until when.
 func (b *Backlog) fold(r *domain.Record) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	switch f := r.Fact.(type) {
 	case *domain.EventRouted:
-		b.mu.Lock()
-		defer b.mu.Unlock()
 		for i := range f.Matches {
 			b.routed(r, &f.Matches[i])
 		}
 	case *domain.AttemptStarted:
-		b.mu.Lock()
-		defer b.mu.Unlock()
 		b.started(r, time.Duration(f.Timeout))
 	case *domain.RetryScheduled:
 		b.waits(r, f.DueAt)
@@ -27,20 +25,43 @@ func (b *Backlog) fold(r *domain.Record) {
 	case *domain.DeliverySucceeded, *domain.DeliveryExhausted, *domain.DeliveryCancelled:
 		b.ends(r)
 	case *domain.EndpointDisabled, *domain.EndpointEnabled, *domain.EndpointRemoved:
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		q := b.queue(domain.EndpointKey{Tenant: r.Tenant, Endpoint: r.Stream.ID()})
-		switch f.(type) {
-		case *domain.EndpointDisabled:
-			q.disabled = true
-		case *domain.EndpointEnabled:
-			q.disabled = false
-			signal(b.refill)
-		case *domain.EndpointRemoved:
-			b.removed(q, r.Position)
-		}
-		b.schedule(q)
+		b.endpoint(r)
 	}
+	b.folded = r.Position
+	b.decide()
+}
+
+func (b *Backlog) endpoint(r *domain.Record) {
+	q := b.queue(domain.EndpointKey{Tenant: r.Tenant, Endpoint: r.Stream.ID()})
+	switch r.Fact.(type) {
+	case *domain.EndpointDisabled:
+		q.disabled = true
+	case *domain.EndpointEnabled:
+		q.disabled = false
+		signal(b.refill)
+	case *domain.EndpointRemoved:
+		b.removed(q, r.Position)
+	}
+	b.schedule(q)
+}
+
+// doubt lets a settled item wait again, at it.next, unless a record up to it.pos says otherwise: its handler had appended
+// up to there when it was done, and not all of that is folded.
+func (b *Backlog) doubt(it *item) {
+	it.again = true
+	b.doubts = append(b.doubts, doubt{it, it.pos})
+}
+
+// decide offers those in doubt again about which nothing more was said.
+func (b *Backlog) decide() {
+	n := 0
+	for ; n < len(b.doubts) && b.doubts[n].until <= b.folded; n++ {
+		if it := b.doubts[n].item; it.state == settled && it.again {
+			b.offer(it, it.next, it.pos)
+		}
+	}
+	clear(b.doubts[:n])
+	b.doubts = b.doubts[n:]
 }
 
 func (b *Backlog) routed(r *domain.Record, m *domain.Match) {
@@ -63,6 +84,7 @@ func (b *Backlog) routed(r *domain.Record, m *domain.Match) {
 func (b *Backlog) started(r *domain.Record, timeout time.Duration) {
 	it := b.known(r)
 	if it.state == settled && it.pos >= r.Position {
+		it.again = false
 		return // its handler is done with it already, and what follows stands behind this record
 	}
 	it.open, it.rev = true, r.Revision
@@ -84,8 +106,6 @@ func (b *Backlog) started(r *domain.Record, timeout time.Duration) {
 
 // waits: the next attempt is due at the time.
 func (b *Backlog) waits(r *domain.Record, at time.Time) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
 	it, due := b.known(r), dueMicros(at)
 	it.open, it.rev = false, r.Revision
 	switch {
@@ -97,14 +117,15 @@ func (b *Backlog) waits(r *domain.Record, at time.Time) {
 		b.schedule(it.queue)
 	case it.queue == nil:
 		b.orphan(it, r)
+	case it.pos > r.Position:
+		it.next = due
+		b.doubt(it)
 	default:
 		b.offer(it, due, r.Position)
 	}
 }
 
 func (b *Backlog) ends(r *domain.Record) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
 	it := b.known(r)
 	it.open, it.rev = false, r.Revision
 	it.pos = max(it.pos, r.Position)

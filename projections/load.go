@@ -119,7 +119,8 @@ func (b *batch) loadEvents(ctx context.Context, q queryer, tenant string, ids []
 }
 
 func (b *batch) loadDeliveries(ctx context.Context, q queryer, ids []string) error {
-	const query = "SELECT " + deliveryColumns + " FROM json_each(?) AS wanted CROSS JOIN deliveries ON id = wanted.value"
+	const query = "SELECT " + deliveryColumns + " FROM deliveries INDEXED BY deliveries_id WHERE " +
+		"id IN (SELECT value FROM json_each(?))"
 	return each(ctx, q, query, ids, func(rows *sql.Rows) error {
 		var row DeliveryRow
 		if err := scanDelivery(rows, &row); err != nil {
@@ -137,7 +138,8 @@ func (b *batch) loadDeliveries(ctx context.Context, q queryer, ids []string) err
 }
 
 func (b *batch) loadAttempts(ctx context.Context, q queryer, ids []string) error {
-	const query = "SELECT " + attemptColumns + " FROM json_each(?) AS wanted CROSS JOIN attempts ON id = wanted.value"
+	const query = "SELECT " + attemptColumns + " FROM attempts INDEXED BY attempts_id WHERE " +
+		"id IN (SELECT value FROM json_each(?))"
 	return each(ctx, q, query, ids, func(rows *sql.Rows) error {
 		a := &attemptState{stored: true}
 		if err := scanAttempt(rows, &a.AttemptRow); err != nil {

@@ -152,6 +152,7 @@ func (p *Projections) start(ctx context.Context, at checkpoint) error {
 	if err := p.db.load(ctx, p.directory, p.backlog); err != nil {
 		return fmt.Errorf("load the read models: %w", err)
 	}
+	p.backlog.folded = at.position
 	p.backlog.advanced(at.position)
 	p.live.progress.reached(at.position, at.at)
 	p.history.flushed = p.backlog.advanced

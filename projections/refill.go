@@ -173,7 +173,7 @@ func (f *refiller) fill(ctx context.Context, job refillJob) error {
 // filled puts rows, as they stood at the position, into the head, and moves the edge behind them. b.mu is held.
 func (b *Backlog) filled(job refillJob, rows []waitingRow, at domain.Position) {
 	q := job.queue
-	if !q.edged || q.edge != job.edge || q.removedAt > at {
+	if !q.edged || q.edge != job.edge {
 		return // it has changed meanwhile: read again
 	}
 	end, cut := q.complete(at)
@@ -213,7 +213,8 @@ func (b *Backlog) adopt(q *queue, w waitingRow, at domain.Position) {
 	q.insert(it)
 }
 
-const rowsByID = "SELECT " + waitingColumns + " FROM json_each(?) AS wanted CROSS JOIN deliveries ON id = wanted.value"
+const rowsByID = "SELECT " + waitingColumns + " FROM deliveries INDEXED BY deliveries_id WHERE " +
+	"id IN (SELECT value FROM json_each(?))"
 
 // adopt finds the endpoints of orphans.
 func (f *refiller) adopt(ctx context.Context, ids []string) error {
@@ -251,10 +252,14 @@ func (b *Backlog) found(w waitingRow, at domain.Position) {
 	if !orphaned || pos > at || w.ended || it != nil && (it.state != settled || it.pos > at) {
 		return
 	}
+	q := b.queue(w.key)
+	if q.removedAt > at && !w.open {
+		return // the removal has ended it, and the row does not say so yet
+	}
 	if it == nil {
 		it = &item{id: w.id}
 	}
-	it.queue, it.event, it.rev, it.open = b.queue(w.key), w.event, w.rev, w.open
+	it.queue, it.event, it.rev, it.open = q, w.event, w.rev, w.open
 	due := w.due
 	if w.open {
 		due = w.since + (domain.MaxTimeout + takeover).Microseconds()
