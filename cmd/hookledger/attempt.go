@@ -145,7 +145,8 @@ hookledger delivery retry.`,
 		}}
 }
 
-// largeArgument is where a body is too long for one argument of a program (128 KiB on Linux); printf is the shell's own.
+// largeArgument is where a body is too long for one argument of a program (128 KiB on Linux); printf is the shell's
+// own.
 const largeArgument = 100 << 10
 
 // curl writes the command. curl's own additions, Accept and Expect, are switched off.

@@ -26,12 +26,13 @@ type benching struct {
 func newBench(a *app) *cobra.Command {
 	f := &benching{}
 	c := &cobra.Command{Use: "bench", Short: "Measure this binary on this machine, against a bare HTTP loop",
-		Long: `Measure this binary on loopback: serve, receive and the load are three processes with their defaults. The yardstick is
-a bare net/http loop that posts the same body with the same HMAC to the same receiver in the same run. Each figure is the
-median of the runs; every clock stops when the read models have caught up. It takes minutes, and needs an idle machine.
+		Long: `Measure this binary on loopback: serve, receive and the load are three processes with their defaults.
+The yardstick is a bare net/http loop that posts the same body with the same HMAC to the same receiver in the
+same run. Each figure is the median of the runs; every clock stops when the read models have caught up. It takes
+minutes, and needs an idle machine.
 
-CPU and memory are read from /proc, on Linux only. The data directories stand in --dir: name a folder on the disk that
-you want to know about, and not a file system in memory.`,
+CPU and memory are read from /proc, on Linux only. The data directories stand in --dir: name a folder on the
+disk that you want to know about, and not a file system in memory.`,
 		Example: `  hookledger bench -o json
   hookledger bench -n 20000 --runs 1
   hookledger bench --endpoints 500 --receiver-latency 200ms -n 50000
@@ -44,7 +45,8 @@ you want to know about, and not a file system in memory.`,
 	flags.IntVar(&f.endpoints, "endpoints", 1, "that each event goes to")
 	flags.DurationVar(&f.latency, "receiver-latency", 0, "that the receiver waits before each answer")
 	flags.StringVar(&f.subjects, "subjects", "none", "none, or new: each event is about a new subject, with a new key")
-	flags.IntVar(&f.pending, "pending", 0, "measure the memory with so many deliveries due and an endpoint that hangs, and nothing else")
+	flags.IntVar(&f.pending, "pending", 0,
+		"measure the memory with so many deliveries due and an endpoint that hangs, and nothing else")
 	flags.StringVar(&f.dir, "dir", "", "folder for the data directories (default: the one for temporary files)")
 	return c
 }
@@ -62,8 +64,9 @@ func (a *app) bench(ctx context.Context, f *benching) error {
 	if err != nil {
 		return fmt.Errorf("find this binary: %w", err)
 	}
-	cfg := bench.Config{Binary: binary, Dir: f.dir, N: f.n, Runs: f.runs, Endpoints: f.endpoints, ReceiverLatency: f.latency,
-		NewSubjects: f.subjects == "new", Pending: f.pending, CountRecords: countRecords, Say: a.note,
+	cfg := bench.Config{Binary: binary, Dir: f.dir, N: f.n, Runs: f.runs, Endpoints: f.endpoints,
+		ReceiverLatency: f.latency,
+		NewSubjects:     f.subjects == "new", Pending: f.pending, CountRecords: countRecords, Say: a.note,
 		Bar: func(title string, total int64) bench.Bar { return output.NewProgress(a.err, title, total) }}
 	if f.pending > 0 {
 		r, err := bench.RunPending(ctx, cfg)

@@ -133,7 +133,8 @@ func TestReceiveVerifiesAndPrints(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 	lines := strings.Split(strings.TrimSpace(r.out.String()), "\n")
-	if len(lines) != 2 || !strings.Contains(lines[0], `"result":"verified"`) || !strings.Contains(lines[1], `"result":"invalid"`) {
+	if len(lines) != 2 || !strings.Contains(lines[0], `"result":"verified"`) ||
+		!strings.Contains(lines[1], `"result":"invalid"`) {
 		t.Errorf("it printed\n%s", r.out)
 	}
 	if s := r.err.String(); !strings.Contains(s, "received 2, verified 1, invalid 1") || strings.Contains(s, secret) {
@@ -162,7 +163,8 @@ func TestDemoServesUntilItIsEnded(t *testing.T) {
 	}
 	tail := runInBackground(t, env, "record", "tail", "--type", "DeliverySucceeded,EventReceived")
 	tail.out.await(t, `DeliverySucceeded`)
-	sent := runInBackground(t, env, "event", "send", "--example", "agent.budget_alert", "--id", "from-the-test", "-o", "json")
+	sent := runInBackground(t, env, "event", "send", "--example", "agent.budget_alert", "--id", "from-the-test", "-o",
+		"json")
 	if code := <-sent.code; code != exitOK {
 		t.Errorf("exit code %d: %s", code, sent.err)
 	}
@@ -178,7 +180,8 @@ func TestDemoServesUntilItIsEnded(t *testing.T) {
 	if err != nil || len(left) > 0 {
 		t.Errorf("it left %v, %v", left, err)
 	}
-	if strings.Contains(d.out.String()+d.err.String(), "whsec_") || strings.Contains(d.out.String()+d.err.String(), "hl_") {
+	if strings.Contains(d.out.String()+d.err.String(), "whsec_") || strings.Contains(d.out.String()+d.err.String(),
+		"hl_") {
 		t.Error("a secret was printed")
 	}
 }
@@ -187,7 +190,8 @@ func TestDemoServesUntilItIsEnded(t *testing.T) {
 func TestBenchPrintsItsFigures(t *testing.T) {
 	t.Parallel()
 	var errs, out bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), binary(t), "bench", "-n", "60", "--runs", "1", "--endpoints", "2", "--subjects", "new", "--dir", t.TempDir(), "-o", "json")
+	cmd := exec.CommandContext(t.Context(), binary(t), "bench", "-n", "60", "--runs", "1", "--endpoints", "2",
+		"--subjects", "new", "--dir", t.TempDir(), "-o", "json")
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := cmd.Run(); err != nil {
 		t.Fatalf("%v\n%s", err, &errs)
@@ -196,7 +200,8 @@ func TestBenchPrintsItsFigures(t *testing.T) {
 	if err := json.Unmarshal(out.Bytes(), &got); err != nil {
 		t.Fatalf("%v in %s", err, &out)
 	}
-	for _, name := range []string{"bare_rps", "drain_dps", "drain_ratio", "e2e_dps", "e2e_ratio", "e2e_batch_dps", "ack_p50_ms",
+	for _, name := range []string{"bare_rps", "drain_dps", "drain_ratio", "e2e_dps", "e2e_ratio", "e2e_batch_dps",
+		"ack_p50_ms",
 		"ack_p99_ms", "latency_p50_ms", "latency_p99_ms", "fsync_p50_ms", "fsync_p99_ms", "records_per_delivery",
 		"disk_bytes_per_delivery"} {
 		if v, ok := got[name].(float64); !ok || v <= 0 {

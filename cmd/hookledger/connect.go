@@ -53,8 +53,8 @@ func (a *app) connect(r *remote) (*apiclient.Client, error) {
 		UserAgent: "hookledger/" + version})
 }
 
-// apiKey finds the key: the one that was given, else, for a server on this machine, the admin key in its data directory.
-// It says where it was found; that key never goes to another machine.
+// apiKey finds the key: the one that was given, else, for a server on this machine, the admin key in its data
+// directory. It says where it was found; that key never goes to another machine.
 func (a *app) apiKey(r *remote) (domain.Secret, string, error) {
 	if r.keyFile != "" {
 		from := a.settings.source("api-key-file")

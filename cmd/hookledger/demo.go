@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -26,15 +25,16 @@ func newDemo(a *app) *cobra.Command {
 	var dir string
 	var once bool
 	c := &cobra.Command{Use: "demo", Short: "See it all work, here and now: a server, two receivers, six events, a retry",
-		Long: `Start a server on a free port of this machine with two receivers, one of which fails at first; send the six built-in
-events; show what happens as it happens; verify every request as a receiver does; and keep serving, to be tried, until
-Ctrl-C. It needs no network and no configuration.`,
+		Long: `Start a server on a free port of this machine with two receivers, one of which fails at first; send the
+six built-in events; show what happens as it happens; verify every request as a receiver does; and keep serving,
+to be tried, until Ctrl-C. It needs no network and no configuration.`,
 		Example: `  hookledger demo
   hookledger demo --once -o json
   hookledger demo --data-dir ./demo-data`, Args: args(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.demo(cmd.Context(), dir, once) }}
 	c.Flags().StringVar(&dir, "data-dir", "", "keep the data here (default: a temporary directory, removed at the end)")
-	c.Flags().BoolVar(&once, "once", false, "end when everything is delivered; exit code 0 only if all of it was, and verified")
+	c.Flags().BoolVar(&once, "once", false,
+		"end when everything is delivered; exit code 0 only if all of it was, and verified")
 	return c
 }
 
@@ -164,7 +164,8 @@ func (d *demonstration) receive(ctx, running context.Context, r *demoReceiver) e
 		return fmt.Errorf("start a receiver: %w", err)
 	}
 	var made apiclient.Item[apiclient.Endpoint]
-	err = d.client.Post(ctx, "/v1/endpoints", map[string]any{"url": baseURL(l, false) + "/" + r.name, "event_types": r.events,
+	err = d.client.Post(ctx, "/v1/endpoints", map[string]any{"url": baseURL(l, false) + "/" + r.name,
+		"event_types":    r.events,
 		"retry_schedule": r.schedule, "timeout": "5s", "description": "the demo's " + r.name + " receiver",
 		"metadata": map[string]string{"made_by": "demo"}}, &made)
 	if err != nil {
@@ -176,7 +177,10 @@ func (d *demonstration) receive(ctx, running context.Context, r *demoReceiver) e
 	}
 	r.endpoint = made.Value.ID
 	d.live.name(r.endpoint, r.name)
-	h := receiver.New(receiver.Config{Keys: keys, FailFirst: r.fail, OnRequest: func(got receiver.Request) { d.got(r, &got) }})
+	h := receiver.New(receiver.Config{Keys: keys, FailFirst: r.fail, OnRequest: func(got receiver.Request) {
+		d.got(r,
+			&got)
+	}})
 	d.parts.Go(func() {
 		if err := serveUntil(running, l, h); err != nil {
 			d.live.say("error", "%v", err)
@@ -208,9 +212,8 @@ func (d *demonstration) got(r *demoReceiver, got *receiver.Request) {
 // send posts the example of every built-in event type.
 func (d *demonstration) send(ctx context.Context) error {
 	for _, t := range domain.BuiltInEventTypes() {
-		var compact json.RawMessage = t.Example
 		var receipt apiclient.Receipt
-		err := d.client.Post(ctx, "/v1/events", map[string]any{"event": t.Type, "data": compact}, &receipt)
+		err := d.client.Post(ctx, "/v1/events", map[string]any{"event": t.Type, "data": t.Example}, &receipt)
 		if err != nil {
 			return err
 		}

@@ -78,8 +78,9 @@ func (l *liveLog) last() uint64 {
 type demoDelivery struct{ event, endpoint string }
 
 func newLiveLog(out io.Writer, paint output.Paint) *liveLog {
-	return &liveLog{out: out, paint: paint, start: now(), names: map[string]string{}, deliveries: map[string]demoDelivery{},
-		ended: map[string]string{}, changed: make(chan struct{})}
+	return &liveLog{out: out, paint: paint, start: now(), names: map[string]string{},
+		deliveries: map[string]demoDelivery{},
+		ended:      map[string]string{}, changed: make(chan struct{})}
 }
 
 // line notes one line: when since the start, what, and about what.
@@ -132,7 +133,8 @@ func (l *liveLog) verified(name string, got *receiver.Request) {
 		l.line(got.At, l.paint.Yellow, "receiver", "%s verified %s, and answers %d on purpose", name, got.Event(), got.Status)
 		return
 	}
-	l.line(got.At, l.paint.Cyan, "receiver", "%s verified the signature of %s, and answers %d", name, got.Event(), got.Status)
+	l.line(got.At, l.paint.Cyan, "receiver", "%s verified the signature of %s, and answers %d", name, got.Event(),
+		got.Status)
 }
 
 // facts are the fields, in the clear, of the records that are shown.
@@ -177,7 +179,8 @@ func (l *liveLog) record(r *apiclient.Record) {
 		if f.Status/100 != 2 {
 			colour = l.paint.Red
 		}
-		l.line(r.RecordedAt, colour, fmt.Sprintf("response %d", f.Status), "%s after %.1f ms", about, float64(f.Timings.Total)/1000)
+		l.line(r.RecordedAt, colour, fmt.Sprintf("response %d", f.Status), "%s after %.1f ms", about,
+			float64(f.Timings.Total)/1000)
 	case "AttemptFailed":
 		l.line(r.RecordedAt, l.paint.Red, "attempt failed", "%s: %s", about, f.Code)
 	case "AttemptInterrupted":

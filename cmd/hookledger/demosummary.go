@@ -146,8 +146,9 @@ func (d *demonstration) judge(rows []demoRow) error {
 	case unverified > 0:
 		return &unverifiedError{fmt.Errorf("%d requests did not verify", unverified)}
 	}
-	d.a.note("\n%s", d.live.paint.Green(fmt.Sprintf("All %d deliveries of %d events succeeded, %d after a retry; every signature verified (%.1f s).",
-		len(rows), len(d.events), retried, time.Since(d.live.start).Seconds())))
+	d.a.note("\n%s",
+		d.live.paint.Green(fmt.Sprintf("All %d deliveries of %d events succeeded, %d after a retry; every signature verified (%.1f s).",
+			len(rows), len(d.events), retried, time.Since(d.live.start).Seconds())))
 	return nil
 }
 

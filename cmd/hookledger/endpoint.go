@@ -35,14 +35,16 @@ func endpointColumns() []output.Column[apiclient.Endpoint] {
 func newEndpoint(a *app) *cobra.Command {
 	r := &remote{}
 	return withRemote(group("endpoint", "Say who gets which events",
-		newEndpointList(a, r), newEndpointGet(a, r), newEndpointCreate(a, r), newEndpointUpdate(a, r), newEndpointDelete(a, r),
+		newEndpointList(a, r), newEndpointGet(a, r), newEndpointCreate(a, r), newEndpointUpdate(a, r), newEndpointDelete(a,
+			r),
 		newEndpointSwitch(a, r, "enable", "Let an endpoint's deliveries go on"),
 		newEndpointSwitch(a, r, "disable", "Hold an endpoint's deliveries back")), r)
 }
 
 func newEndpointList(a *app, r *remote) *cobra.Command {
 	l := &listing{}
-	c := &cobra.Command{Use: "list", Short: "List the endpoints", Example: "  hookledger endpoint list -o csv", Args: args(),
+	c := &cobra.Command{Use: "list", Short: "List the endpoints", Example: "  hookledger endpoint list -o csv",
+		Args: args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.connect(r)
 			if err != nil {
@@ -55,8 +57,9 @@ func newEndpointList(a *app, r *remote) *cobra.Command {
 }
 
 func newEndpointGet(a *app, r *remote) *cobra.Command {
-	return &cobra.Command{Use: "get ID", Short: "Show an endpoint", Example: "  hookledger endpoint get ep_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C",
-		Args: args("ID"), RunE: func(cmd *cobra.Command, args []string) error {
+	return &cobra.Command{Use: "get ID", Short: "Show an endpoint",
+		Example: "  hookledger endpoint get ep_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C",
+		Args:    args("ID"), RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.connect(r)
 			if err != nil {
 				return err
@@ -162,7 +165,8 @@ func newEndpointUpdate(a *app, r *remote) *cobra.Command {
 			if revision != "" {
 				match = `"` + strings.Trim(revision, `"`) + `"`
 			}
-			if err := c.Patch(cmd.Context(), endpointPath(args[0]), body, &out, apiclient.WithHeader("If-Match", match)); err != nil {
+			if err := c.Patch(cmd.Context(), endpointPath(args[0]), body, &out, apiclient.WithHeader("If-Match",
+				match)); err != nil {
 				return err
 			}
 			return output.One(a.printer, endpointColumns(), out.Raw, out.Value)

@@ -51,7 +51,7 @@ func (a *app) sendFile(ctx context.Context, c *apiclient.Client, s *sending, nam
 		if err != nil {
 			return usage("the file can't be read: "+err.Error(), "check its name")
 		}
-		defer f.Close()
+		defer func() { _ = f.Close() }() // it was only read
 		in = f
 	}
 	events, err := newEventReader(in)
@@ -77,7 +77,8 @@ func (a *app) sendFile(ctx context.Context, c *apiclient.Client, s *sending, nam
 }
 
 // run sends the two events that were read already, and the rest. err is what reading the second one gave.
-func (b *batchSender) run(ctx context.Context, events *eventReader, bar *output.Progress, first, second []byte, err error) error {
+func (b *batchSender) run(ctx context.Context, events *eventReader, bar *output.Progress, first, second []byte,
+	err error) error {
 	sendErr := b.add(ctx, first)
 	for next := second; sendErr == nil && err == nil; next, err = events.next() {
 		if sendErr = b.add(ctx, next); sendErr == nil {
@@ -228,7 +229,8 @@ func (r *eventReader) next() ([]byte, error) {
 	}
 	r.n++
 	if err != nil {
-		return nil, usage(fmt.Sprintf("event %d is no JSON: %v", r.n, err), "write one JSON object a line, or an array of them")
+		return nil, usage(fmt.Sprintf("event %d is no JSON: %v", r.n, err),
+			"write one JSON object a line, or an array of them")
 	}
 	return raw, nil
 }

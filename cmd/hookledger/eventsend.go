@@ -24,9 +24,9 @@ type sending struct {
 func newEventSend(a *app, r *remote) *cobra.Command {
 	s := &sending{}
 	c := &cobra.Command{Use: "send [FILE | -]", Short: "Send an event, or many",
-		Long: `Send an event: one that flags describe, the example of an event type, or those of a file or of stdin. A file holds
-one JSON object, several one after the other (NDJSON), or an array; each is what POST /v1/events takes. Many are sent in
-batches; each is taken or refused on its own.`,
+		Long: `Send an event: one that flags describe, the example of an event type, or those of a file or of stdin. A
+file holds one JSON object, several one after the other (NDJSON), or an array; each is what POST /v1/events
+takes. Many are sent in batches; each is taken or refused on its own.`,
 		Example: `  hookledger event send --example agent.status_changed
   hookledger event send --event order.paid --data '{"orderId":"o1"}' --id order-o1-paid
   hookledger event send --event order.paid --data @order.json --subject customer-17
@@ -93,7 +93,8 @@ func (a *app) postOne(ctx context.Context, c *apiclient.Client, post []byte, key
 
 // describe writes the body of the post. data stands in it exactly as it was given.
 func (a *app) describe(ctx context.Context, c *apiclient.Client, s *sending, sequenced bool) ([]byte, error) {
-	event, data := s.event, json.RawMessage(nil)
+	event := s.event
+	var data json.RawMessage
 	var err error
 	switch {
 	case s.example != "" && (s.event != "" || s.data != ""):

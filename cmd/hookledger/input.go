@@ -29,7 +29,7 @@ func (a *app) readInput(name, what string) ([]byte, error) {
 		if err != nil {
 			return nil, usage(what+" can't be read: "+err.Error(), "check the name")
 		}
-		defer f.Close()
+		defer func() { _ = f.Close() }() // it was only read
 		in = f
 	}
 	raw, err := io.ReadAll(io.LimitReader(in, maxInput+1))

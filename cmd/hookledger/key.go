@@ -35,8 +35,9 @@ func newKey(a *app) *cobra.Command {
 
 func newKeyList(a *app, r *remote) *cobra.Command {
 	l := &listing{}
-	c := &cobra.Command{Use: "list", Short: "List the tenant's API keys, revoked ones too", Example: "  hookledger key list",
-		Args: args(), RunE: func(cmd *cobra.Command, _ []string) error {
+	c := &cobra.Command{Use: "list", Short: "List the tenant's API keys, revoked ones too",
+		Example: "  hookledger key list",
+		Args:    args(), RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.connect(r)
 			if err != nil {
 				return err
@@ -85,7 +86,8 @@ func newKeyCreate(a *app, r *remote) *cobra.Command {
 		}}
 	c.Flags().StringVar(&name, "name", "", "to recognise it by")
 	c.Flags().StringVar(&role, "role", "", "what it may do: "+strings.Join(roles, ", "))
-	c.Flags().StringVar(&expires, "expires", "", "when it ends: a time (RFC 3339), or how long from now, such as 720h (default never)")
+	c.Flags().StringVar(&expires, "expires", "",
+		"when it ends: a time (RFC 3339), or how long from now, such as 720h (default never)")
 	required(c, "role")
 	_ = c.RegisterFlagCompletionFunc("role", cobra.FixedCompletions(roles, cobra.ShellCompDirectiveNoFileComp))
 	return c

@@ -107,7 +107,7 @@ func (a *app) report(err error) {
 		fix = problem.Fix
 	case errors.As(err, &bad):
 		fix = bad.fix
-	case errors.As(err, &refusal) && err == error(refusal):
+	case errors.As(err, &refusal) && detail == refusal.Error():
 		detail, fix = refusal.Detail, refusal.Fix
 	}
 	fmt.Fprintf(a.err, "%s %s\n", paint.Red("error:"), detail)

@@ -64,13 +64,14 @@ type rebuilt struct {
 func newProjectionRebuild(a *app) *cobra.Command {
 	var dir string
 	c := &cobra.Command{Use: "rebuild", Short: "Fold the read models anew from the ledger, while no server runs",
-		Long: `Fold the read models anew from the ledger into a fresh file, which then takes the place of the old one. The server must
-not run; the ledger is only read.`,
+		Long: `Fold the read models anew from the ledger into a fresh file, which then takes the place of the old one.
+The server must not run; the ledger is only read.`,
 		Example: "  hookledger projection rebuild --data-dir ./hookledger-data", Args: args(),
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			ledgerDir := filepath.Join(dir, "ledger")
 			if _, err := os.Stat(ledgerDir); errors.Is(err, fs.ErrNotExist) {
-				return usage("there is no ledger in "+dir, "name the server's data directory with --data-dir or HOOKLEDGER_DATA_DIR")
+				return usage("there is no ledger in "+dir,
+					"name the server's data directory with --data-dir or HOOKLEDGER_DATA_DIR")
 			}
 			store, err := pebblestore.Open(pebblestore.Config{Dir: ledgerDir})
 			if err != nil {

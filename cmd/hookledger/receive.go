@@ -26,8 +26,8 @@ type receiving struct {
 func newReceive(a *app) *cobra.Command {
 	f := &receiving{}
 	c := &cobra.Command{Use: "receive", Short: "Run a receiver that verifies each request and prints it",
-		Long: `Run a receiver that verifies each request's signature and timestamp, prints it and answers it: 200, or 401 if it does
-not verify. GET /stats gives counters. Without a secret nothing is verified.`,
+		Long: `Run a receiver that verifies each request's signature and timestamp, prints it and answers it: 200, or
+401 if it does not verify. GET /stats gives counters. Without a secret nothing is verified.`,
 		Example: `  HOOKLEDGER_SECRET=whsec_... hookledger receive --listen 127.0.0.1:3000
   hookledger receive --secret-file secret.txt --fail-first 2 --latency 200ms
   hookledger receive --status 500 -o ndjson`, Args: args(),
@@ -35,7 +35,8 @@ not verify. GET /stats gives counters. Without a secret nothing is verified.`,
 	flags := c.Flags()
 	flags.StringVar(&f.listen, "listen", "127.0.0.1:3000", "address to listen on")
 	secretFlags(flags, &f.secret, &f.secretFile)
-	flags.StringVar(&f.secrets, "secrets", "", "file of lines \"/path whsec_...\", where several endpoints share the receiver")
+	flags.StringVar(&f.secrets, "secrets", "",
+		"file of lines \"/path whsec_...\", where several endpoints share the receiver")
 	flags.IntVar(&f.failFirst, "fail-first", 0, "answer so many requests 503 first")
 	flags.IntVar(&f.status, "status", http.StatusOK, "what to answer a request that verifies")
 	flags.DurationVar(&f.latency, "latency", 0, "wait so long before each answer")
@@ -71,7 +72,8 @@ func (a *app) receive(ctx context.Context, f *receiving) error {
 	if err != nil {
 		return usage("can't listen on "+f.listen+": "+err.Error(), "give another address with --listen")
 	}
-	a.note("receiving at %s%s", baseURL(l, false), map[bool]string{true: "", false: " (no secret: nothing is verified)"}[keys != nil])
+	a.note("receiving at %s%s", baseURL(l, false), map[bool]string{true: "",
+		false: " (no secret: nothing is verified)"}[keys != nil])
 	r := receiver.New(cfg)
 	err = serveUntil(ctx, l, r)
 	s := r.Stats()

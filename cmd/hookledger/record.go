@@ -109,8 +109,8 @@ func newRecordList(a *app, r *remote) *cobra.Command {
 func newRecordTail(a *app, r *remote) *cobra.Command {
 	f := &recordFilter{}
 	c := &cobra.Command{Use: "tail", Short: "Print records as they come, until Ctrl-C",
-		Long: `Print records as they come, until Ctrl-C: all behind --after, without gap or repeat, across restarts of the
-server.`,
+		Long: `Print records as they come, until Ctrl-C: all behind --after, without gap or repeat, across restarts of
+the server.`,
 		Example: "  hookledger record tail --type DeliverySucceeded,RetryScheduled,DeliveryExhausted", Args: args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.connect(r)

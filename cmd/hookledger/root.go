@@ -24,11 +24,11 @@ func newRoot(a *app) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "hookledger",
 		Short: "Send webhooks, and keep the evidence",
-		Long: `hookledger sends webhooks and keeps the evidence: post an event, and every endpoint that subscribes to it gets a
-signed request; everything that happened on the way is an immutable record.
+		Long: `hookledger sends webhooks and keeps the evidence: post an event, and every endpoint that subscribes to
+it gets a signed request; everything that happened on the way is an immutable record.
 
-Settings come from flags, else from HOOKLEDGER_* in the environment, else from a configuration file, else they have
-a default. Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 not allowed, 5 verification failed.`,
+Settings come from flags, else from HOOKLEDGER_* in the environment, else from a configuration file, else they
+have a default. Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 not allowed, 5 verification failed.`,
 		Example: `  hookledger demo
   hookledger serve --dev
   hookledger event send --example agent.status_changed`,

@@ -201,7 +201,8 @@ func TestEveryCommandExplainsItself(t *testing.T) {
 				continue
 			}
 			seen++
-			if want := fmt.Sprintf("hookledger %s", strings.TrimPrefix(sub.CommandPath(), "hookledger ")); !strings.Contains(sub.Example, want) {
+			if want := fmt.Sprintf("hookledger %s", strings.TrimPrefix(sub.CommandPath(),
+				"hookledger ")); !strings.Contains(sub.Example, want) {
 				t.Errorf("the example of %s does not show it:\n%s", sub.CommandPath(), sub.Example)
 			}
 		}

@@ -19,11 +19,13 @@ type signing struct {
 }
 
 func newSignature(a *app) *cobra.Command {
-	return group("signature", "Sign and verify by hand, as Standard Webhooks does", newSignatureSign(a), newSignatureVerify(a))
+	return group("signature", "Sign and verify by hand, as Standard Webhooks does", newSignatureSign(a),
+		newSignatureVerify(a))
 }
 
 func secretFlags(flags *pflag.FlagSet, secret, file *string) {
-	flags.StringVar(secret, "secret", "", "the endpoint's signing secret (whsec_...); better HOOKLEDGER_SECRET: others can see flags")
+	flags.StringVar(secret, "secret", "",
+		"the endpoint's signing secret (whsec_...); better HOOKLEDGER_SECRET: others can see flags")
 	flags.StringVar(file, "secret-file", "", "file that holds the signing secret")
 	asSetting(flags, "secret-file")
 }
@@ -109,7 +111,7 @@ func newSignatureVerify(a *app) *cobra.Command {
 		Long: `Check a body against the three headers that came with it. The exit code is 5 if it does not verify.
 
 A timestamp may be 300 s away from now, either way; --at checks against another time than now.`,
-		Example: `  hookledger signature verify --id msg_1 --timestamp 1614265330 --signature v1,g0hM9... --at 2021-02-25T15:02:10Z body.json`,
+		Example: `  hookledger signature verify --id msg_1 --timestamp 1614265330 --signature v1,g0hM9... body.json`,
 		Args:    oneFile,
 		RunE: func(_ *cobra.Command, args []string) error {
 			key, err := a.signingKey(s)

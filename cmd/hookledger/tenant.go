@@ -40,7 +40,8 @@ func newTenantList(a *app, r *remote) *cobra.Command {
 }
 
 func newTenantGet(a *app, r *remote) *cobra.Command {
-	return &cobra.Command{Use: "get NAME", Short: "Show a tenant", Example: "  hookledger tenant get default", Args: args("NAME"),
+	return &cobra.Command{Use: "get NAME", Short: "Show a tenant", Example: "  hookledger tenant get default",
+		Args: args("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.connect(r)
 			if err != nil {
@@ -53,7 +54,8 @@ func newTenantGet(a *app, r *remote) *cobra.Command {
 func newTenantCreate(a *app, r *remote) *cobra.Command {
 	var accept bool
 	c := &cobra.Command{Use: "create NAME", Short: "Make a tenant (with a platform key)",
-		Example: "  hookledger tenant create acme\n  hookledger key create --tenant acme --role producer --name crm", Args: args("NAME"),
+		Example: "  hookledger tenant create acme\n  hookledger key create --tenant acme --role producer --name crm",
+		Args:    args("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.connect(r)
 			if err != nil {
@@ -66,7 +68,8 @@ func newTenantCreate(a *app, r *remote) *cobra.Command {
 			}
 			return output.One(a.printer, tenantColumns(), out.Raw, out.Value)
 		}}
-	c.Flags().BoolVar(&accept, "accept-unknown-types", false, "take events of types that nobody registered, unchecked and marked")
+	c.Flags().BoolVar(&accept, "accept-unknown-types", false,
+		"take events of types that nobody registered, unchecked and marked")
 	return c
 }
 
@@ -89,6 +92,7 @@ func newTenantUpdate(a *app, r *remote) *cobra.Command {
 			}
 			return output.One(a.printer, tenantColumns(), out.Raw, out.Value)
 		}}
-	c.Flags().BoolVar(&accept, "accept-unknown-types", false, "take events of types that nobody registered, unchecked and marked")
+	c.Flags().BoolVar(&accept, "accept-unknown-types", false,
+		"take events of types that nobody registered, unchecked and marked")
 	return c
 }

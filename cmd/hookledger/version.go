@@ -36,7 +36,8 @@ type versionInfo struct {
 func newVersion(a *app) *cobra.Command {
 	return &cobra.Command{Use: "version", Short: "Say which binary this is", Example: "  hookledger version -o json",
 		Args: args(), RunE: func(*cobra.Command, []string) error {
-			v := versionInfo{Version: version, Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH, Format: ledger.Format}
+			v := versionInfo{Version: version, Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH,
+				Format: ledger.Format}
 			if info, ok := debug.ReadBuildInfo(); ok {
 				for _, s := range info.Settings {
 					switch s.Key {

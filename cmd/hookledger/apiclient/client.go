@@ -107,7 +107,8 @@ func (c *Client) Delete(ctx context.Context, path string, out any) error {
 
 // PostRaw sends bytes as they are.
 func (c *Client) PostRaw(ctx context.Context, path, contentType string, body []byte, out any, opts ...Option) error {
-	return c.call(ctx, http.MethodPost, path, body, out, append([]Option{WithHeader("Content-Type", contentType)}, opts...)...)
+	return c.call(ctx, http.MethodPost, path, body, out, append([]Option{WithHeader("Content-Type", contentType)},
+		opts...)...)
 }
 
 func (c *Client) send(ctx context.Context, method, path string, body, out any, opts ...Option) error {

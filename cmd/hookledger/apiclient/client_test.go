@@ -54,7 +54,8 @@ func TestRequestCarriesKeyTenantAndBody(t *testing.T) {
 	var out Item[struct {
 		ID string `json:"id"`
 	}]
-	if err := c.Post(t.Context(), "/v1/things", map[string]int{"a": 1}, &out, WithHeader("Idempotency-Key", "k1")); err != nil {
+	if err := c.Post(t.Context(), "/v1/things", map[string]int{"a": 1}, &out, WithHeader("Idempotency-Key",
+		"k1")); err != nil {
 		t.Fatal(err)
 	}
 	if out.Value.ID != "x" || string(out.Raw) != `{"id":"x","kept":[1, 2]}` {
@@ -70,7 +71,8 @@ func TestProblemsBecomeErrorsThatNameTheFix(t *testing.T) {
 	}, nil)
 	err := c.Get(t.Context(), "/v1/endpoints/ep_1", nil, nil)
 	var p *Problem
-	if !errors.As(err, &p) || StatusOf(err) != 404 || CodeOf(err) != "endpoint_not_found" || p.RetryAfter != 7*time.Second {
+	if !errors.As(err, &p) || StatusOf(err) != 404 || CodeOf(err) != "endpoint_not_found" ||
+		p.RetryAfter != 7*time.Second {
 		t.Fatalf("got %#v", err)
 	}
 	if !strings.Contains(err.Error(), "hookledger endpoint list") {
@@ -88,7 +90,8 @@ func TestServerThatIsNotThere(t *testing.T) {
 	}
 	err = c.Get(t.Context(), "/v1/events", nil, nil)
 	var p *Problem
-	if !errors.As(err, &p) || p.Detail != "there is no server at "+gone.URL || !strings.Contains(p.Fix, "hookledger serve") {
+	if !errors.As(err, &p) || p.Detail != "there is no server at "+gone.URL || !strings.Contains(p.Fix,
+		"hookledger serve") {
 		t.Fatalf("got %v", err)
 	}
 	if strings.Contains(fmt.Sprintf("%v %+v", err, p), "canary") {

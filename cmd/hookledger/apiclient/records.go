@@ -34,7 +34,8 @@ const maxRecord = 4 << 20
 
 // Records reads what there is now behind the query's "after" and hands it to fn, in order. It returns fn's error.
 func (c *Client) Records(ctx context.Context, query url.Values, fn func(Item[Record]) error) error {
-	resp, err := c.do(ctx, http.MethodGet, withQuery("/v1/records", query), nil, WithHeader("Accept", "application/x-ndjson"))
+	resp, err := c.do(ctx, http.MethodGet, withQuery("/v1/records", query), nil, WithHeader("Accept",
+		"application/x-ndjson"))
 	if err != nil {
 		return err
 	}
@@ -61,8 +62,8 @@ func (c *Client) record(line []byte, status int, fn func(Item[Record]) error) er
 }
 
 // Follow hands every record behind the position to fn, in order and without repeats, and those to come, until ctx ends
-// (nil) or fn fails (its error). A stream that breaks off is taken up again behind the last record; only a refusal, or a
-// server that can't be reached again within patience, ends it.
+// (nil) or fn fails (its error). A stream that breaks off is taken up again behind the last record; only a refusal, or
+// a server that can't be reached again within patience, ends it.
 func (c *Client) Follow(ctx context.Context, after uint64, query url.Values, patience time.Duration,
 	fn func(Item[Record]) error) error {
 	const wait = 250 * time.Millisecond

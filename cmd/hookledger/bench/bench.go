@@ -63,11 +63,12 @@ type Result struct {
 	FsyncP50      float64 `json:"fsync_p50_ms"` // of the same disk, with nothing else going on
 	FsyncP99      float64 `json:"fsync_p99_ms"`
 	// CPU seconds per 1,000 deliveries of each process, published one event a request.
-	CPU               map[string]float64 `json:"cpu_s_per_1000"`
-	RSS               float64            `json:"rss_mb"`           // of serve, its peak
-	ProjectionLag     float64            `json:"projection_lag_s"` // from the last delivery of the drain until the read models had it all
-	RecordsPerDeliver float64            `json:"records_per_delivery"`
-	DiskPerDelivery   float64            `json:"disk_bytes_per_delivery"`
+	CPU map[string]float64 `json:"cpu_s_per_1000"`
+	RSS float64            `json:"rss_mb"` // of serve, its peak
+	// From the last delivery of the drain until the read models had all of it.
+	ProjectionLag     float64 `json:"projection_lag_s"`
+	RecordsPerDeliver float64 `json:"records_per_delivery"`
+	DiskPerDelivery   float64 `json:"disk_bytes_per_delivery"`
 }
 
 // run is one run's figures.

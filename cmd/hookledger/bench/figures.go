@@ -3,6 +3,7 @@ package bench
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net/http"
@@ -45,9 +46,8 @@ func measureFsync(dir string) (_ times, err error) {
 		return nil, fmt.Errorf("measure fsync: %w", err)
 	}
 	defer func() {
-		f.Close()
-		if rerr := os.Remove(path); err == nil && rerr != nil {
-			err = fmt.Errorf("measure fsync: %w", rerr)
+		if cerr := errors.Join(f.Close(), os.Remove(path)); err == nil && cerr != nil {
+			err = fmt.Errorf("measure fsync: %w", cerr)
 		}
 	}()
 	block := bytes.Repeat([]byte{0xA5}, 4096)
@@ -135,7 +135,8 @@ func medianOf(runs []run) *Result {
 		out.CPU[name] = of(func(r *run) float64 { return r.CPU[name] })
 	}
 	if out.BareRPS > 0 {
-		out.DrainRatio, out.E2ERatio, out.E2EBatchRatio = out.DrainDPS/out.BareRPS, out.E2EDPS/out.BareRPS, out.E2EBatchDPS/out.BareRPS
+		out.DrainRatio, out.E2ERatio, out.E2EBatchRatio = out.DrainDPS/out.BareRPS, out.E2EDPS/out.BareRPS,
+			out.E2EBatchDPS/out.BareRPS
 	}
 	return out
 }

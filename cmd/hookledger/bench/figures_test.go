@@ -61,7 +61,8 @@ func TestResultNamesItsFigures(t *testing.T) {
 	for f := range reflect.TypeFor[Result]().Fields() {
 		names = append(names, f.Tag.Get("json"))
 	}
-	for _, want := range []string{"bare_rps", "drain_dps", "drain_ratio", "e2e_dps", "e2e_ratio", "ack_p50_ms", "ack_p99_ms",
+	for _, want := range []string{"bare_rps", "drain_dps", "drain_ratio", "e2e_dps", "e2e_ratio", "ack_p50_ms",
+		"ack_p99_ms",
 		"latency_p50_ms", "latency_p99_ms", "fsync_p50_ms", "fsync_p99_ms", "cpu_s_per_1000", "rss_mb", "projection_lag_s",
 		"records_per_delivery", "disk_bytes_per_delivery"} {
 		if !slices.Contains(names, want) {

@@ -30,8 +30,8 @@ type stage struct {
 	http        *http.Client
 }
 
-// stage starts a server in a new data directory and registers the endpoints. The receiver is started by startReceiver: it
-// needs their secrets.
+// stage starts a server in a new data directory and registers the endpoints. The receiver is started by startReceiver:
+// it needs their secrets.
 func (c *Config) stage(ctx context.Context, dir string, serveArgs ...string) (_ *stage, err error) {
 	s := &stage{cfg: c, dataDir: filepath.Join(dir, "data"), secretsFile: filepath.Join(dir, "secrets"),
 		http: &http.Client{Timeout: time.Minute, Transport: &http.Transport{MaxIdleConnsPerHost: 4}}}

@@ -40,7 +40,8 @@ func IsTerminal(w any) bool {
 	return ok && (isatty.IsTerminal(f.Fd()) || isatty.IsCygwinTerminal(f.Fd()))
 }
 
-// Colour says whether to colour what is written to w: on a terminal, unless NO_COLOR (no-color.org) or TERM=dumb says no.
+// Colour says whether to colour what is written to w: on a terminal, unless NO_COLOR (no-color.org) or TERM=dumb says
+// no.
 func Colour(w io.Writer, getenv func(string) string) bool {
 	return IsTerminal(w) && getenv("NO_COLOR") == "" && getenv("TERM") != "dumb"
 }

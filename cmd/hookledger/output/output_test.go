@@ -84,7 +84,8 @@ func TestListInEveryFormat(t *testing.T) {
 
 func TestEmptyLists(t *testing.T) {
 	t.Parallel()
-	for f, want := range map[Format]string{JSON: "[]\n", NDJSON: "", CSV: "id,last_status,note,more\n", Table: "id  last status  note\n"} {
+	for f, want := range map[Format]string{JSON: "[]\n", NDJSON: "", CSV: "id,last_status,note,more\n",
+		Table: "id  last status  note\n"} {
 		var b bytes.Buffer
 		if err := NewList(&Printer{Out: &b, Format: f}, columns()).Close(); err != nil || b.String() != want {
 			t.Errorf("%s: got %q, %v", f, b.String(), err)

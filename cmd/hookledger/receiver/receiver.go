@@ -116,8 +116,8 @@ func (r *Receiver) Stats() Stats {
 		Failed: r.failed.Load(), Accepted: r.accepted.Load(), UniqueIDs: int64(len(r.seen)), FirstAt: r.first, LastAt: r.last}
 }
 
-// ServeHTTP takes a webhook on any path with POST. GET /stats gives the counters, GET /arrivals the first arrival of each
-// id in nanoseconds since 1970, and DELETE /stats resets both.
+// ServeHTTP takes a webhook on any path with POST. GET /stats gives the counters, GET /arrivals the first arrival of
+// each id in nanoseconds since 1970, and DELETE /stats resets both.
 func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	switch {
 	case req.Method == http.MethodPost:
