@@ -60,10 +60,11 @@ type EgressConfig struct {
 	Dev        bool           // allows loopback, on any port
 }
 
-// Defaults of Config.
+// Defaults of Config. An attempt at a quick receiver spends nearly all its time waiting for the ledger's disk, twice, so
+// the window is sized for slow disks, not for the CPU.
 const (
-	DefaultWindow                 = 256
-	DefaultMaxInFlightPerEndpoint = 256
+	DefaultWindow                 = 1024
+	DefaultMaxInFlightPerEndpoint = 512
 	DefaultShutdownGrace          = 20 * time.Second
 )
 

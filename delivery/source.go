@@ -115,9 +115,9 @@ func (s *Source) run(ctx context.Context, out chan<- *message.Message) {
 			continue
 		}
 		if !activateAt.IsZero() {
-			wait = min(wait, activateAt.Sub(now))
+			wait = min(wait, max(activateAt.Sub(now), time.Millisecond))
 		}
-		timer.Reset(max(wait, 0))
+		timer.Reset(wait)
 		select {
 		case <-ctx.Done():
 			return
