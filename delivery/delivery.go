@@ -60,7 +60,7 @@ type EgressConfig struct {
 	Dev        bool           // allows loopback, on any port
 }
 
-// Defaults of Config. An attempt at a quick receiver spends nearly all its time waiting for the ledger's disk, twice, so
+// Defaults of Config. An attempt at a quick receiver spends nearly all its time waiting for the ledger's disk, twice:
 // the window is sized for slow disks, not for the CPU.
 const (
 	DefaultWindow                 = 1024

@@ -87,7 +87,8 @@ func TestGuardAllowsWhatTheFlagsName(t *testing.T) {
 func TestCheckTarget(t *testing.T) {
 	t.Parallel()
 	for _, host := range []string{"127.0.0.1", "127.0.0.1:8080", "2130706433", "0x7f000001", "0x7f.1", "0177.0.0.1",
-		"127.1", "017700000001", "0", "[::1]", "[::1]:80", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]:443", "localhost", "LOCALHOST:3000",
+		"127.1", "017700000001", "0", "[::1]", "[::1]:80", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]:443", "localhost",
+		"LOCALHOST:3000",
 		"a.localhost", "localhost.", "127.0.0.1.", "169.254.169.254", "2852039166", "[fe80::1%25eth0]"} {
 		host = strings.Replace(host, "%25", "%", 1)
 		for _, scheme := range []string{"http", "https"} {
@@ -146,7 +147,8 @@ func TestForbiddenListenersAcceptNothing(t *testing.T) {
 		t.Cleanup(func() { l.Close(); <-done })
 	}
 	hosts := []string{"127.0.0.1", "127.0.0.2", "localhost", "LocalHost", "127.1", "2130706433", "0x7f000001",
-		"0177.0.0.1", "0.0.0.0", "0", "[::1]", "[::]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[::127.0.0.1]", "[64:ff9b::7f00:1]",
+		"0177.0.0.1", "0.0.0.0", "0", "[::1]", "[::]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[::127.0.0.1]",
+		"[64:ff9b::7f00:1]",
 		"[2002:7f00:1::]"}
 	for _, host := range hosts {
 		for _, cfg := range []EgressConfig{{}, {AllowPorts: []uint16{80, 443}}, {AllowCIDR: []netip.Prefix{
