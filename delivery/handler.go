@@ -170,7 +170,7 @@ func (a *attempt) cancel(reason string, e *domain.Endpoint) error {
 // start makes the intent durable. Nothing may be sent before it returns true.
 func (a *attempt) start(e *domain.Endpoint, p *prepared, now time.Time) (bool, error) {
 	records := a.state.Start(domain.Start{Stamp: a.d.stampAt(now), Due: a.due, Policy: policyOf(e),
-		Attempt: domain.NewID(domain.PrefixAttempt, a.d.cfg.NewID()), EndpointRevision: e.ConfigRevision,
+		Attempt: domain.AttemptID(now, a.d.cfg.NewID()), EndpointRevision: e.ConfigRevision,
 		Method: p.method, Host: p.target.host, Headers: p.headers, Timeout: p.timeout, Node: a.d.cfg.Node, Signed: p.signed})
 	if len(records) == 0 {
 		return false, nil
@@ -190,14 +190,14 @@ func (a *attempt) start(e *domain.Endpoint, p *prepared, now time.Time) (bool, e
 	if err := a.load(); err != nil {
 		return false, err
 	}
-	return a.state.Open != nil && a.state.Open.ID == a.id, nil
+	return a.state.Open != nil && a.state.Open.ID == a.id && !a.state.Status.Terminal(), nil
 }
 
 // failUnsent records an attempt that could not even be prepared, with what follows from it, in one append: nothing was
 // signed and nothing was sent.
 func (a *attempt) failUnsent(e *domain.Endpoint, p *prepared, now time.Time, cause error) error {
 	stamp := a.d.stampAt(now)
-	id := domain.NewID(domain.PrefixAttempt, a.d.cfg.NewID())
+	id := domain.AttemptID(now, a.d.cfg.NewID())
 	records := a.state.Start(domain.Start{Stamp: stamp, Due: a.due, Policy: policyOf(e), Attempt: id,
 		EndpointRevision: e.ConfigRevision, Method: p.method, Host: e.Config.Host, Timeout: p.timeout, Node: a.d.cfg.Node})
 	if len(records) == 0 {

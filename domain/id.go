@@ -60,6 +60,13 @@ func DerivedID(at time.Time, parts ...string) ulid.ULID {
 	return u
 }
 
+// AttemptID makes an attempt's id of a drawn one and the time at which the attempt starts: lists of attempts are in the
+// order of their ids.
+func AttemptID(started time.Time, drawn ulid.ULID) string {
+	_ = drawn.SetTime(uint64(max(started.UnixMilli(), 0)))
+	return NewID(PrefixAttempt, drawn)
+}
+
 // DeliveryID derives the delivery of an event to an endpoint for a cause ("routed", or a replay's id), so that routing
 // the same event twice gives the same deliveries.
 func DeliveryID(received time.Time, tenant, event, endpoint, cause string) string {

@@ -42,11 +42,17 @@ type Backlog struct {
 	// fading are the settled items in about the order of their positions: once the rows have reached those, they are
 	// forgotten.
 	fading []*item
-	// orphans wait for an attempt, and only their rows know where: by delivery, the position that the rows must reach.
-	orphans map[string]domain.Position
+	// orphans wait for an attempt, and only their rows know where: by delivery.
+	orphans map[string]orphan
 	reading bool            // rows are being read
 	floor   domain.Position // of the rows, when that began
 	faded   chan struct{}   // closed and made anew whenever the rows have moved on
+}
+
+// orphan is a delivery whose row is looked for.
+type orphan struct {
+	tenant string
+	pos    domain.Position // that the rows must reach
 }
 
 // doubt is a settled item that waits again if nothing up to the position says otherwise.
@@ -58,7 +64,7 @@ type doubt struct {
 func newBacklog(now func() time.Time, end func() domain.Position) *Backlog {
 	return &Backlog{now: now, end: end, changed: make(chan struct{}, 1), refill: make(chan struct{}, 1),
 		headSize: headSize, low: lowHead, queues: map[domain.EndpointKey]*queue{}, items: map[string]*item{},
-		orphans: map[string]domain.Position{}, faded: make(chan struct{})}
+		orphans: map[string]orphan{}, faded: make(chan struct{})}
 }
 
 // Changed signals, once for any number of changes, that Activate may give more.

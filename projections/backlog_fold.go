@@ -153,7 +153,7 @@ func (b *Backlog) known(r *domain.Record) *item {
 // orphan keeps in mind that the delivery waits; where, its row will say.
 func (b *Backlog) orphan(it *item, r *domain.Record) {
 	it.pos = r.Position
-	b.orphans[it.id] = r.Position
+	b.orphans[it.id] = orphan{strings.Clone(r.Tenant), r.Position}
 	b.settle(it)
 	signal(b.refill)
 }

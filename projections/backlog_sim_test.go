@@ -80,7 +80,9 @@ func (s *sim) see(r *domain.Record) {
 	default:
 		if r.Stream.Category() == domain.CategoryDelivery {
 			s.seen[r.Stream.ID()].Evolve(r)
-			delete(s.dead, r.Stream.ID())
+			if decides(r.Fact) {
+				delete(s.dead, r.Stream.ID())
+			}
 		}
 	}
 }

@@ -136,8 +136,14 @@ func (b *batch) touch(d *deliveryState, r *domain.Record) {
 
 func (b *batch) delivery(r *domain.Record) error {
 	d := b.deliveries[r.Stream.ID()]
+	if f, first := r.Fact.(*domain.DeliveryScheduled); first && d == nil {
+		d = b.scheduled(r, f)
+	}
 	if d == nil {
 		return fmt.Errorf("delivery %s was never routed", r.Stream.ID())
+	}
+	if _, first := r.Fact.(*domain.DeliveryScheduled); first {
+		d.Status = domain.StatusPending // also where its endpoint's removal had ended it: somebody went on all the same
 	}
 	ended := d.Status.Terminal()
 	switch f := r.Fact.(type) {
@@ -178,6 +184,15 @@ func (b *batch) delivery(r *domain.Record) error {
 	}
 	b.touch(d, r)
 	return nil
+}
+
+// scheduled is the state of a row that was not read: no attempt was begun, and what is not known here (the event's type)
+// never changes in a row.
+func (b *batch) scheduled(r *domain.Record, f *domain.DeliveryScheduled) *deliveryState {
+	d := &deliveryState{Delivery: *domain.NewDelivery(), stored: true, createdAt: micros(f.DueAt)}
+	d.Tenant, d.ID, d.Event, d.Endpoint = r.Tenant, r.Stream.ID(), f.Event, f.Endpoint
+	b.deliveries[d.ID] = d
+	return d
 }
 
 // dueAt is the row's: when a delivery that waits is to be tried.

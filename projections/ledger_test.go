@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"iter"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -22,6 +23,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type fakeLedger struct {
 	mu      sync.Mutex
 	records []*domain.Record
+	dropped int // records that were forgotten before them
 	streams map[domain.Stream]domain.Revision
 	grown   chan struct{}
 	clock   time.Time
@@ -86,17 +88,28 @@ func (l *fakeLedger) write(records []domain.Record) domain.Position {
 		r.Revision = next + 1
 		l.streams[r.Stream] = r.Revision
 		// Positions are not dense.
-		pos = domain.Position(len(l.records)*3 + 2 + len(l.records)%2)
+		n := l.dropped + len(l.records)
+		pos = domain.Position(n*3 + 2 + n%2)
 		r.Position = pos
 		l.records = append(l.records, &r)
 		if d := l.deliveries[r.Stream.ID()]; d != nil && r.Stream.Category() == domain.CategoryDelivery {
 			d.Evolve(&r)
-			d.cancelled = false
+			d.cancelled = d.cancelled && !decides(r.Fact)
 		}
 	}
 	close(l.grown)
 	l.grown = make(chan struct{})
 	return pos
+}
+
+// decides says whether a record changes where its delivery stands; a late answer does not.
+func decides(f domain.Fact) bool {
+	switch f.(type) {
+	case *domain.AttemptStarted, *domain.RetryScheduled, *domain.RetryRequested, *domain.DeliverySucceeded,
+		*domain.DeliveryExhausted, *domain.DeliveryCancelled:
+		return true
+	}
+	return false
 }
 
 func (l *fakeLedger) Head() domain.Position {
@@ -128,8 +141,8 @@ func (l *fakeLedger) ReadAll(ctx context.Context, after domain.Position) iter.Se
 	return func(yield func(*domain.Record, error) bool) {
 		l.mu.Lock()
 		records := l.records
+		at := max(0, min(int(after/3)-l.dropped, len(records)))
 		l.mu.Unlock()
-		at := min(int(after/3), len(records))
 		for at > 0 && records[at-1].Position > after {
 			at--
 		}
@@ -159,6 +172,17 @@ func (l *fakeLedger) ReadStream(ctx context.Context, s domain.Stream, from domai
 			}
 		}
 	}
+}
+
+// forget drops the records up to the position, which nobody will read any more.
+func (l *fakeLedger) forget(pos domain.Position) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := 0
+	for n < len(l.records)-1 && l.records[n].Position <= pos {
+		n++
+	}
+	l.records, l.dropped = slices.Clone(l.records[n:]), l.dropped+n
 }
 
 // What the author writes.
@@ -212,9 +236,16 @@ func (l *fakeLedger) event(tenant, id, eventType string, endpoints ...string) do
 		&domain.EventReceived{ID: id, Event: eventType, SchemaVersion: 1, Timestamp: l.clock, Size: 300}, routed))
 }
 
+// adopt lets the author write about a delivery that it has forgotten, and that was never tried.
+func (l *fakeLedger) adopt(due domain.Due) {
+	d := &fakeDelivery{Delivery: domain.NewDelivery(), due: due}
+	d.Tenant, d.ID, d.Endpoint = due.Tenant, due.Delivery, due.Endpoint
+	l.deliveries[due.Delivery] = d
+}
+
 // post is event with an id of its own; it gives the first delivery.
 func (l *fakeLedger) post(tenant string, endpoints ...string) string {
-	l.event(tenant, fmt.Sprintf("evt_%08d", len(l.records)), "agent.status_changed", endpoints...)
+	l.event(tenant, fmt.Sprintf("evt_%08d", l.dropped+len(l.records)), "agent.status_changed", endpoints...)
 	return l.order[len(l.order)-len(endpoints)]
 }
 

@@ -4,8 +4,10 @@ import (
 	"context"
 	"database/sql"
 	"strings"
+	"time"
 
 	"github.com/huandu/go-sqlbuilder"
+	"github.com/oklog/ulid/v2"
 
 	"hookledger/domain"
 )
@@ -21,10 +23,11 @@ const (
 type list struct {
 	List
 	sb      *sqlbuilder.SelectBuilder
-	created string // the column of the order
+	created string // the column that says when
+	prefix  string // of ids that begin with that time, and so are the order; empty: the column is, and then the id
 }
 
-func newList(l List, table, index, columns, created string) *list {
+func newList(l List, table, index, columns, created, prefix string) *list {
 	sb := sqlbuilder.SQLite.NewSelectBuilder()
 	sb.Select(columns)
 	if index != "" {
@@ -36,7 +39,7 @@ func newList(l List, table, index, columns, created string) *list {
 		l.Limit = DefaultLimit
 	}
 	l.Limit = min(l.Limit, MaxLimit)
-	return &list{List: l, sb: sb, created: created}
+	return &list{List: l, sb: sb, created: created, prefix: prefix}
 }
 
 // where adds a condition on a column, if there is a value.
@@ -62,9 +65,15 @@ func (l *list) matching(column, pattern string) {
 func (l *list) build() (string, []any, error) {
 	if !l.CreatedAfter.IsZero() {
 		l.sb.Where(l.sb.GreaterThan(l.created, l.CreatedAfter.UnixMicro()))
+		if l.prefix != "" {
+			l.sb.Where(l.sb.GreaterEqualThan("id", firstID(l.prefix, l.CreatedAfter)))
+		}
 	}
 	if !l.CreatedBefore.IsZero() {
 		l.sb.Where(l.sb.LessThan(l.created, l.CreatedBefore.UnixMicro()))
+		if l.prefix != "" {
+			l.sb.Where(l.sb.LessThan("id", firstID(l.prefix, l.CreatedBefore.Add(time.Millisecond))))
+		}
 	}
 	order, compare := " DESC", "<"
 	if l.Ascending {
@@ -75,11 +84,27 @@ func (l *list) build() (string, []any, error) {
 		if err != nil {
 			return "", nil, err
 		}
-		l.sb.Where("(" + l.created + ", id) " + compare + " (" + l.sb.Var(c.at) + ", " + l.sb.Var(c.id) + ")")
+		if l.prefix != "" {
+			l.sb.Where("id " + compare + " " + l.sb.Var(c.id))
+		} else {
+			l.sb.Where("(" + l.created + ", id) " + compare + " (" + l.sb.Var(c.at) + ", " + l.sb.Var(c.id) + ")")
+		}
 	}
-	l.sb.OrderBy(l.created+order, "id"+order).Limit(l.Limit + 1)
+	if l.prefix == "" {
+		l.sb.OrderBy(l.created + order)
+	}
+	l.sb.OrderBy("id" + order).Limit(l.Limit + 1)
 	query, args := l.sb.Build()
 	return query, args, nil
+}
+
+// firstID is the lowest id of its kind that begins with the time, to the millisecond.
+func firstID(prefix string, t time.Time) string {
+	var u ulid.ULID
+	if err := u.SetTime(uint64(max(t.UnixMilli(), 0))); err != nil {
+		_ = u.SetTime(ulid.MaxTime())
+	}
+	return domain.NewID(prefix, u)
 }
 
 // page runs a list's query on one state of the rows.
@@ -114,7 +139,7 @@ func (p *Projections) Events(ctx context.Context, f EventFilter) (Page[EventRow]
 	if f.Type != "" && !strings.HasSuffix(f.Type, "*") {
 		index = "events_event"
 	}
-	l := newList(f.List, "events", index, eventColumns, "created_at")
+	l := newList(f.List, "events", index, eventColumns, "created_at", "")
 	l.matching("event", f.Type)
 	return page(ctx, p.db, l, scanEvent, func(e *EventRow) cursor { return cursor{micros(e.CreatedAt), e.ID} })
 }
@@ -133,7 +158,7 @@ func (p *Projections) Deliveries(ctx context.Context, f DeliveryFilter) (Page[De
 	case f.Code != 0 && responseError(f.Code) != "":
 		index = "deliveries_code"
 	}
-	l := newList(f.List, "deliveries", index, deliveryColumns, "created_at")
+	l := newList(f.List, "deliveries", index, deliveryColumns, "created_at", domain.PrefixDelivery)
 	if index == "deliveries_status" {
 		l.sb.Where("status <> 'succeeded'") // as the index says it
 	}
@@ -180,7 +205,7 @@ func (p *Projections) Attempts(ctx context.Context, f AttemptFilter) (Page[Attem
 	case f.Status != "" && f.Status != AttemptSucceeded:
 		index = "attempts_status"
 	}
-	l := newList(f.List, "attempts", index, attemptColumns, "started_at")
+	l := newList(f.List, "attempts", index, attemptColumns, "started_at", domain.PrefixAttempt)
 	switch index {
 	case "attempts_error", "attempts_code":
 		l.sb.Where("error_code <> ''") // as the index says it

@@ -24,8 +24,9 @@ const (
 
 // load reads the rows that the records are about and that stand in the tables, in one query a table.
 func (b *batch) load(ctx context.Context, q queryer, records []*domain.Record) error {
-	var events, deliveries, attempts []string
+	var events []string
 	var eventTenant string
+	deliveries, attempts := map[string][]string{}, map[string][]string{} // ids by tenant
 	for _, r := range records {
 		switch f := r.Fact.(type) {
 		case *domain.EventReceived:
@@ -42,16 +43,19 @@ func (b *batch) load(ctx context.Context, q queryer, records []*domain.Record) e
 		case *domain.AttemptStarted:
 			b.attempts[f.Attempt] = nil
 		case *domain.ResponseReceived:
-			attempts = b.needAttempt(attempts, f.Attempt)
+			b.needAttempt(attempts, r.Tenant, f.Attempt)
 		case *domain.AttemptFailed:
-			attempts = b.needAttempt(attempts, f.Attempt)
+			b.needAttempt(attempts, r.Tenant, f.Attempt)
 		case *domain.AttemptInterrupted:
-			attempts = b.needAttempt(attempts, f.Attempt)
+			b.needAttempt(attempts, r.Tenant, f.Attempt)
 		}
 		if r.Stream.Category() == domain.CategoryDelivery {
 			if id := r.Stream.ID(); !has(b.deliveries, id) {
 				b.deliveries[id] = nil
-				deliveries = append(deliveries, id)
+				// A stream's first record says all that is needed of the row: it was routed, and nothing else.
+				if _, first := r.Fact.(*domain.DeliveryScheduled); !first {
+					deliveries[r.Tenant] = append(deliveries[r.Tenant], id)
+				}
 			}
 		}
 	}
@@ -69,24 +73,25 @@ func (b *batch) load(ctx context.Context, q queryer, records []*domain.Record) e
 
 func has[V any](m map[string]V, key string) bool { _, ok := m[key]; return ok }
 
-func (b *batch) needAttempt(ids []string, id string) []string {
-	if has(b.attempts, id) {
-		return ids
+func (b *batch) needAttempt(ids map[string][]string, tenant, id string) {
+	if !has(b.attempts, id) {
+		b.attempts[id] = nil
+		ids[tenant] = append(ids[tenant], id)
 	}
-	b.attempts[id] = nil
-	return append(ids, id)
 }
 
-// each runs a query that takes the ids as a JSON array, and scans its rows.
-func each(ctx context.Context, q queryer, query string, ids []string, scan func(*sql.Rows) error) error {
-	if len(ids) == 0 {
-		return nil
+// each scans the rows of ids by tenant; the query takes a tenant and its ids as a JSON array.
+func each(ctx context.Context, q queryer, query string, ids map[string][]string, scan func(*sql.Rows) error) error {
+	for tenant, some := range ids {
+		list, err := json.Marshal(some)
+		if err != nil {
+			return err
+		}
+		if err := scanRows(ctx, q, query, []any{tenant, string(list)}, scan); err != nil {
+			return err
+		}
 	}
-	list, err := json.Marshal(ids)
-	if err != nil {
-		return err
-	}
-	return scanRows(ctx, q, query, []any{string(list)}, scan)
+	return nil
 }
 
 func scanRows(ctx context.Context, q queryer, query string, args []any, scan func(*sql.Rows) error) error {
@@ -118,8 +123,8 @@ func (b *batch) loadEvents(ctx context.Context, q queryer, tenant string, ids []
 	return nil
 }
 
-func (b *batch) loadDeliveries(ctx context.Context, q queryer, ids []string) error {
-	const query = "SELECT " + deliveryColumns + " FROM deliveries INDEXED BY deliveries_id WHERE " +
+func (b *batch) loadDeliveries(ctx context.Context, q queryer, ids map[string][]string) error {
+	const query = "SELECT " + deliveryColumns + " FROM deliveries WHERE tenant = ? AND " +
 		"id IN (SELECT value FROM json_each(?))"
 	return each(ctx, q, query, ids, func(rows *sql.Rows) error {
 		var row DeliveryRow
@@ -137,8 +142,8 @@ func (b *batch) loadDeliveries(ctx context.Context, q queryer, ids []string) err
 	})
 }
 
-func (b *batch) loadAttempts(ctx context.Context, q queryer, ids []string) error {
-	const query = "SELECT " + attemptColumns + " FROM attempts INDEXED BY attempts_id WHERE " +
+func (b *batch) loadAttempts(ctx context.Context, q queryer, ids map[string][]string) error {
+	const query = "SELECT " + attemptColumns + " FROM attempts WHERE tenant = ? AND " +
 		"id IN (SELECT value FROM json_each(?))"
 	return each(ctx, q, query, ids, func(rows *sql.Rows) error {
 		a := &attemptState{stored: true}

@@ -17,8 +17,7 @@ func (p *Projections) Event(ctx context.Context, tenant, id string) (EventRow, e
 
 // Delivery gives one delivery, likewise.
 func (p *Projections) Delivery(ctx context.Context, tenant, id string) (DeliveryRow, error) {
-	d, err := one(ctx, p, "delivery", "SELECT "+deliveryColumns+" FROM deliveries INDEXED BY deliveries_id "+
-		"WHERE tenant = ? AND id = ?", tenant, id, scanDelivery)
+	d, err := one(ctx, p, "delivery", "SELECT "+deliveryColumns+" FROM deliveries WHERE tenant = ? AND id = ?", tenant, id, scanDelivery)
 	if err == nil {
 		p.hold(&d)
 	}
@@ -27,8 +26,7 @@ func (p *Projections) Delivery(ctx context.Context, tenant, id string) (Delivery
 
 // Attempt gives one attempt, likewise.
 func (p *Projections) Attempt(ctx context.Context, tenant, id string) (AttemptRow, error) {
-	return one(ctx, p, "attempt", "SELECT "+attemptColumns+" FROM attempts INDEXED BY attempts_id "+
-		"WHERE tenant = ? AND id = ?", tenant, id, scanAttempt)
+	return one(ctx, p, "attempt", "SELECT "+attemptColumns+" FROM attempts WHERE tenant = ? AND id = ?", tenant, id, scanAttempt)
 }
 
 // EventDeliveries gives an event's deliveries, by endpoint. An event that is not there is refused like Event's.

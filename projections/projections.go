@@ -165,11 +165,11 @@ func (p *Projections) start(ctx context.Context, at checkpoint) error {
 // Run follows the ledger until ctx ends, which is no error, or the ledger or the rows can't be read any more. A record
 // that can't be folded does not end it: Status names the record.
 func (p *Projections) Run(ctx context.Context) error {
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return p.live.run(ctx) })
-	g.Go(func() error { return p.history.run(ctx, &p.live.progress) })
-	g.Go(func() error { return p.refiller.run(ctx) })
-	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+	g, running := errgroup.WithContext(ctx)
+	g.Go(func() error { return p.live.run(running) })
+	g.Go(func() error { return p.history.run(running, &p.live.progress) })
+	g.Go(func() error { return p.refiller.run(running) })
+	if err := g.Wait(); err != nil && ctx.Err() == nil {
 		return fmt.Errorf("projections: %w", err)
 	}
 	return nil

@@ -88,9 +88,9 @@ func (f *refiller) refill(ctx context.Context) (time.Duration, error) {
 	}
 }
 
-// lacking names the endpoints that need rows and the orphans whose rows are there; the position that the rows should
+// lacking names the endpoints that need rows and the orphans whose rows are there, by tenant; the position that the rows should
 // reach soon, 0 for none; and when the next endpoint will need rows because what they hold comes near.
-func (b *Backlog) lacking() (jobs []refillJob, orphans []string, want domain.Position, next time.Duration) {
+func (b *Backlog) lacking() (jobs []refillJob, orphans map[string][]string, want domain.Position, next time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := b.now()
@@ -115,11 +115,12 @@ func (b *Backlog) lacking() (jobs []refillJob, orphans []string, want domain.Pos
 		}
 		jobs = append(jobs, refillJob{queue: q, edge: q.edge, limit: b.headSize - len(q.head)})
 	}
-	for id, pos := range b.orphans {
-		if pos <= b.rows {
-			orphans = append(orphans, id)
+	orphans = map[string][]string{}
+	for id, o := range b.orphans {
+		if o.pos <= b.rows {
+			orphans[o.tenant] = append(orphans[o.tenant], id)
 		} else {
-			want = max(want, pos)
+			want = max(want, o.pos)
 		}
 	}
 	return jobs, orphans, want, next
@@ -213,14 +214,20 @@ func (b *Backlog) adopt(q *queue, w waitingRow, at domain.Position) {
 	q.insert(it)
 }
 
-const rowsByID = "SELECT " + waitingColumns + " FROM deliveries INDEXED BY deliveries_id WHERE " +
+const rowsByID = "SELECT " + waitingColumns + " FROM deliveries WHERE tenant = ? AND " +
 	"id IN (SELECT value FROM json_each(?))"
 
-// adopt finds the endpoints of orphans.
-func (f *refiller) adopt(ctx context.Context, ids []string) error {
-	if len(ids) == 0 {
-		return nil
+// adopt finds the endpoints of orphans, given by tenant.
+func (f *refiller) adopt(ctx context.Context, orphans map[string][]string) error {
+	for tenant, ids := range orphans {
+		if err := f.adoptTenant(ctx, tenant, ids); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+func (f *refiller) adoptTenant(ctx context.Context, tenant string, ids []string) error {
 	list, err := json.Marshal(ids)
 	if err != nil {
 		return err
@@ -228,7 +235,7 @@ func (f *refiller) adopt(ctx context.Context, ids []string) error {
 	b := f.backlog
 	b.read(true)
 	defer b.read(false)
-	rows, at, err := f.rows(ctx, rowsByID, string(list))
+	rows, at, err := f.rows(ctx, rowsByID, tenant, string(list))
 	if err != nil {
 		return err
 	}
@@ -238,7 +245,7 @@ func (f *refiller) adopt(ctx context.Context, ids []string) error {
 		b.found(w, at)
 	}
 	for _, id := range ids {
-		if b.orphans[id] <= at {
+		if b.orphans[id].pos <= at {
 			delete(b.orphans, id)
 		}
 	}
@@ -248,8 +255,8 @@ func (f *refiller) adopt(ctx context.Context, ids []string) error {
 // found offers an orphan by its row as it stood at the position. b.mu is held.
 func (b *Backlog) found(w waitingRow, at domain.Position) {
 	it := b.items[w.id]
-	pos, orphaned := b.orphans[w.id]
-	if !orphaned || pos > at || w.ended || it != nil && (it.state != settled || it.pos > at) {
+	o, orphaned := b.orphans[w.id]
+	if !orphaned || o.pos > at || w.ended || it != nil && (it.state != settled || it.pos > at) {
 		return
 	}
 	q := b.queue(w.key)
@@ -264,5 +271,5 @@ func (b *Backlog) found(w waitingRow, at domain.Position) {
 	if w.open {
 		due = w.since + (domain.MaxTimeout + takeover).Microseconds()
 	}
-	b.offer(it, due, pos)
+	b.offer(it, due, o.pos)
 }

@@ -25,19 +25,19 @@ type table struct {
 }
 
 var (
-	eventTable    = newTable("events", eventColumns, "created_at", "deliveries")
-	deliveryTable = newTable("deliveries", deliveryColumns, "created_at", "status", "attempts", "due_at", "updated_at",
+	eventTable    = newTable("events", eventColumns, "tenant, created_at, id", "deliveries")
+	deliveryTable = newTable("deliveries", deliveryColumns, "tenant, id", "status", "attempts", "due_at", "updated_at",
 		"completed_at", "last_code", "last_error", "revision")
-	attemptTable = newTable("attempts", attemptColumns, "started_at", "status", "code", "error_code", "duration_us",
+	attemptTable = newTable("attempts", attemptColumns, "tenant, id", "status", "code", "error_code", "duration_us",
 		"remote_addr", "late")
 )
 
-func newTable(name, columns, created string, changing ...string) *table {
+func newTable(name, columns, key string, changing ...string) *table {
 	for i, c := range changing {
 		changing[i] = c + " = excluded." + c
 	}
 	t := &table{name: name, columns: columns, width: strings.Count(columns, ",") + 1,
-		update: " ON CONFLICT (tenant, " + created + ", id) DO UPDATE SET " + strings.Join(changing, ", ")}
+		update: " ON CONFLICT (" + key + ") DO UPDATE SET " + strings.Join(changing, ", ")}
 	for i, rows := range statementRows {
 		t.inserts[i], t.upserts[i] = t.statement(rows, false), t.statement(rows, true)
 	}

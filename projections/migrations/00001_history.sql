@@ -1,6 +1,6 @@
--- The rows of the history. Times are integer microseconds since 1970, 0 where there is none. Tables are clustered by
--- tenant and time of creation, which is the order of every list; an index ends in that key by itself, and so gives the
--- same order below its own columns.
+-- The rows of the history. Times are integer microseconds since 1970, 0 where there is none. Tables are clustered in the
+-- order of their lists: events by tenant and time of creation, deliveries and attempts by tenant and id, whose first part
+-- is that time. An index ends in that key by itself, and so gives the same order below its own columns.
 
 -- +goose Up
 CREATE TABLE events (
@@ -35,9 +35,8 @@ CREATE TABLE deliveries (
   last_code    INTEGER NOT NULL,
   last_error   TEXT    NOT NULL,
   revision     INTEGER NOT NULL,
-  PRIMARY KEY (tenant, created_at, id)
+  PRIMARY KEY (tenant, id)
 ) WITHOUT ROWID;
-CREATE UNIQUE INDEX deliveries_id ON deliveries (id);
 CREATE INDEX deliveries_endpoint ON deliveries (tenant, endpoint_id);
 CREATE INDEX deliveries_event ON deliveries (tenant, event_id);
 -- What waits, by when it is due; a delivery that is routed and ended within one transaction never enters it.
@@ -62,9 +61,8 @@ CREATE TABLE attempts (
   duration_us INTEGER NOT NULL,
   remote_addr TEXT    NOT NULL,
   late        INTEGER NOT NULL,
-  PRIMARY KEY (tenant, started_at, id)
+  PRIMARY KEY (tenant, id)
 ) WITHOUT ROWID;
-CREATE UNIQUE INDEX attempts_id ON attempts (id);
 CREATE INDEX attempts_endpoint ON attempts (tenant, endpoint_id);
 CREATE INDEX attempts_delivery ON attempts (tenant, delivery_id);
 CREATE INDEX attempts_status ON attempts (tenant, status) WHERE status <> 'succeeded';
