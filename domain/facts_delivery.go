@@ -75,7 +75,7 @@ type Header struct {
 // AttemptStarted is the intent to send: it is durable before the first byte leaves.
 type AttemptStarted struct {
 	Attempt          string    `json:"attempt"` // AttemptID: it begins with StartedAt
-	N                int       `json:"n"` // from 1
+	N                int       `json:"n"`       // from 1
 	EndpointRevision Revision  `json:"endpoint_revision"`
 	Trigger          Trigger   `json:"trigger"`
 	Forced           bool      `json:"forced,omitempty"` // a retry after success; marked on the wire
