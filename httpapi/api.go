@@ -133,6 +133,7 @@ type api struct {
 	mux       *guardedMux
 	huma      huma.API
 	creating  sync.Mutex // held while an endpoint is created
+	later     []func()   // what is documented once all schemas are described
 	openapi   []byte     // the document, written once all routes are there
 }
 

@@ -26,8 +26,8 @@ type AttemptSummary struct {
 	Code       int       `json:"code,omitempty" doc:"HTTP status of the response." example:"200"`
 	ErrorCode  string    `json:"error_code,omitempty" doc:"Why it failed." example:"timeout"`
 	StartedAt  time.Time `json:"started_at"`
-	DurationMS float64   `json:"duration_ms,omitempty" doc:"In milliseconds; absent while it is in flight, and where nobody knows."`
-	RemoteAddr string    `json:"remote_addr,omitempty" doc:"Address and port that were dialled." example:"203.0.113.7:443"`
+	DurationMS float64   `json:"duration_ms,omitempty"`
+	RemoteAddr string    `json:"remote_addr,omitempty" example:"203.0.113.7:443"`
 	Late       bool      `json:"late,omitempty" doc:"Its outcome came when it was no longer the open attempt."`
 }
 
@@ -42,14 +42,14 @@ type Attempt struct {
 	TLS       *domain.TLSFacts  `json:"tls,omitempty"`
 	Node      string            `json:"node" doc:"The process that made the attempt."`
 	Timeout   domain.Duration   `json:"timeout" example:"20s"`
-	Erased    bool              `json:"erased,omitempty" doc:"The event's content was erased: body, response and error text are gone for good."`
+	Erased    bool              `json:"erased,omitempty"`
 }
 
 // AttemptRequest is a request as it went on the wire.
 type AttemptRequest struct {
 	Method  string          `json:"method" example:"POST"`
-	URL     string          `json:"url" doc:"Whole for the roles admin and operator; others see scheme and host." example:"https://example.com/hooks/agenfleet"`
-	Headers []domain.Header `json:"headers" nullable:"false" doc:"All of them, the signature's three included, in order."`
+	URL     string          `json:"url" example:"https://example.com/hooks/agenfleet"`
+	Headers []domain.Header `json:"headers" nullable:"false"`
 	Body    string          `json:"body,omitempty" doc:"Byte for byte what was signed."`
 }
 

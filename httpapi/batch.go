@@ -26,8 +26,8 @@ var (
 			"event a line")
 )
 
-// postEvents takes up to 1,000 events, each on its own: one that is refused does not keep the others out. The answer has
-// one result per event, in order. When all of them fail by the server's fault, so does the request.
+// postEvents takes up to 1,000 events, each on its own: one that is refused does not keep the others out. The answer
+// has one result per event, in order. When all of them fail by the server's fault, so does the request.
 func (a *api) postEvents(w http.ResponseWriter, r *http.Request, c *caller) {
 	split, err := splitter(r.Header.Get("Content-Type"))
 	if err != nil {

@@ -2,13 +2,14 @@ package httpapi
 
 import (
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 )
 
 func FuzzSplitArray(f *testing.F) {
-	for _, s := range []string{`[]`, ` [ ] `, `[{}]`, `[1,"a]",{"b":[{},"\\\""]}]`, `[,]`, `[1 2]`, `[1,]`, `[`, `[{]}`, `x`,
-		"[\"\\", `[{"a":1}]]`, `[[[]]]`} {
+	for _, s := range []string{`[]`, ` [ ] `, `[{}]`, `[1,"a]",{"b":[{},"\\\""]}]`, `[,]`, `[1 2]`, `[1,]`, `[`, `[{]}`,
+		`x`, "[\"\\", `[{"a":1}]]`, `[[[]]]`} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -20,7 +21,7 @@ func FuzzSplitArray(f *testing.F) {
 		if strings.TrimSpace(s) == "null" {
 			return
 		}
-		if err == errBatchTooLarge && len(want) > 1000 {
+		if errors.Is(err, errBatchTooLarge) && len(want) > 1000 {
 			return
 		}
 		if err != nil || len(got) != len(want) {

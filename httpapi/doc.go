@@ -5,6 +5,6 @@
 // routes, turns requests into commands for ingest and for the domain's deciders, and answers errors as problem details
 // that name the fix. It reads the ledger and the projections, and writes only through ingest and ledger.Execute.
 //
-// It must never decide what domain decides, keep state of its own, show a secret a second time, put one into an error or
-// a log, let a tenant's key learn whether another tenant's id exists, or answer before what it answers is durable.
+// It must never decide what domain decides, keep state of its own, show a secret a second time, put one into an error
+// or a log, let a tenant's key learn whether another tenant's id exists, or answer before what it answers is durable.
 package httpapi

@@ -14,21 +14,21 @@ import (
 
 // EndpointConfig is what of an endpoint can be set.
 type EndpointConfig struct {
-	URL           string            `json:"url" minLength:"1" maxLength:"2048" doc:"Where the events go: http or https, no credentials, no fragment." example:"https://example.com/hooks/agenfleet"`
-	EventTypes    []string          `json:"event_types" nullable:"false" maxItems:"100" doc:"Types or patterns: agent.* takes all types below agent, * takes all." example:"[\"agent.*\"]"`
+	URL           string            `json:"url" minLength:"1" maxLength:"2048"`
+	EventTypes    []string          `json:"event_types" nullable:"false" maxItems:"100" example:"[\"agent.*\"]"`
 	Description   string            `json:"description,omitempty" maxLength:"1024"`
 	Metadata      map[string]string `json:"metadata,omitempty" doc:"At most 50 entries of your own."`
-	RetrySchedule []domain.Duration `json:"retry_schedule,omitzero" required:"false" nullable:"false" maxItems:"50" doc:"The wait before each retry; empty: no retry; absent: the default, which ends after about 3 days." example:"[\"5s\",\"5m\",\"1h\"]"`
-	Timeout       domain.Duration   `json:"timeout,omitzero" required:"false" doc:"Of one attempt, 100ms to 60s; absent: 20s." example:"20s"`
-	RateLimit     float64           `json:"rate_limit,omitempty" minimum:"0" doc:"Requests a second at most; 0: no limit."`
-	MaxInFlight   int               `json:"max_in_flight,omitempty" minimum:"0" doc:"Requests at once at most; 0: the server's default."`
+	RetrySchedule []domain.Duration `json:"retry_schedule,omitzero" required:"false" nullable:"false" maxItems:"50"`
+	Timeout       domain.Duration   `json:"timeout,omitzero" required:"false" example:"20s"`
+	RateLimit     float64           `json:"rate_limit,omitempty" minimum:"0"`
+	MaxInFlight   int               `json:"max_in_flight,omitempty" minimum:"0"`
 }
 
 // Endpoint is an endpoint as shown; Secret is there once, in the answer to its creation.
 type Endpoint struct {
 	ID             string            `json:"id" example:"ep_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C"`
-	Secret         string            `json:"secret,omitempty" doc:"The signing secret (whsec_…). It is shown this once."`
-	URL            string            `json:"url" doc:"Whole for the roles admin and operator; others see scheme and host." example:"https://example.com/hooks/agenfleet"`
+	Secret         string            `json:"secret,omitempty"`
+	URL            string            `json:"url" example:"https://example.com/hooks/agenfleet"`
 	Kind           string            `json:"kind" example:"webhook"`
 	Status         string            `json:"status" enum:"enabled,disabled"`
 	DisabledReason string            `json:"disabled_reason,omitempty" example:"manual"`
@@ -162,7 +162,8 @@ func (a *api) targetURL(ctx context.Context, c *caller, cfg *domain.EndpointConf
 	return cfg.Target(content), nil
 }
 
-func (a *api) openEndpoint(ctx context.Context, cfg *domain.EndpointConfig, p vault.Place) (domain.EndpointContent, error) {
+func (a *api) openEndpoint(ctx context.Context, cfg *domain.EndpointConfig,
+	p vault.Place) (domain.EndpointContent, error) {
 	var content domain.EndpointContent
 	err := a.open(ctx, p, cfg.Content, &content)
 	return content, err

@@ -43,7 +43,8 @@ func TestEndpointLife(t *testing.T) {
 		"Content-Type", "application/merge-patch+json", "If-Match", `"0"`).want(200, "")
 	p := into[Endpoint](got)
 	if len(p.Metadata) != 2 || p.Metadata["team"] != "ops" || p.Metadata["tier"] != "1" || p.Timeout.String() != "3s" ||
-		len(p.RetrySchedule) != len(domain.DefaultRetrySchedule()) || p.Revision != 1 || p.URL != "https://example.com/hook?token=capability" {
+		len(p.RetrySchedule) != len(domain.DefaultRetrySchedule()) || p.Revision != 1 ||
+		p.URL != "https://example.com/hook?token=capability" {
 		t.Errorf("patched: %s", got.body)
 	}
 	head := s.store.Head()
@@ -52,7 +53,8 @@ func TestEndpointLife(t *testing.T) {
 		t.Error("a patch that changes nothing was recorded")
 	}
 	s.call(admin, "PATCH", path, `{"timeout":"4s"}`, "If-Match", `"0"`).want(412, "revision_conflict")
-	if n := into[Endpoint](s.call(admin, "PATCH", path, `{"retry_schedule":[]}`).want(200, "")); len(n.RetrySchedule) != 0 {
+	n := into[Endpoint](s.call(admin, "PATCH", path, `{"retry_schedule":[]}`).want(200, ""))
+	if len(n.RetrySchedule) != 0 {
 		t.Errorf("an empty schedule became %v", n.RetrySchedule)
 	}
 	moved := into[Endpoint](s.call(admin, "PATCH", path, `{"url":"http://example.org:8080/new"}`).want(200, ""))
@@ -61,7 +63,8 @@ func TestEndpointLife(t *testing.T) {
 	}
 
 	// Disabled and enabled: each once, and routing follows at once.
-	for _, step := range []struct{ verb, status string }{{"disable", "disabled"}, {"disable", "disabled"}, {"enable", "enabled"}} {
+	for _, step := range []struct{ verb, status string }{{"disable", "disabled"}, {"disable", "disabled"},
+		{"enable", "enabled"}} {
 		e := into[Endpoint](s.call(admin, "POST", path+"/"+step.verb, nil).want(200, ""))
 		receipt := into[Receipt](s.call(admin, "POST", "/v1/events", example("")).want(202, ""))
 		if e.Status != step.status || (len(receipt.Deliveries) == 1) != (step.status == "enabled") {
@@ -83,7 +86,8 @@ func TestEndpointLife(t *testing.T) {
 			t.Fatal(err)
 		}
 		raw, _ := json.Marshal(r.Fact)
-		if strings.Contains(string(raw), "capability") || strings.Contains(string(raw), strings.TrimPrefix(e.Secret, "whsec_")) {
+		if strings.Contains(string(raw), "capability") ||
+			strings.Contains(string(raw), strings.TrimPrefix(e.Secret, "whsec_")) {
 			t.Errorf("a secret stands on the ledger: %s", raw)
 		}
 	}
@@ -156,7 +160,8 @@ func TestListsPage(t *testing.T) {
 	at := "&min_position=" + strconv.FormatUint(uint64(last.Position), 10)
 	equal(walk("/v1/events?order=asc&event=agent.*"+at), want, false)
 	equal(walk("/v1/events?order=desc"+at), want, true)
-	if page := into[List[EventSummary]](s.call(key, "GET", "/v1/events?event=cron.*"+at, nil).want(200, "")); len(page.Data) != 0 {
+	page := into[List[EventSummary]](s.call(key, "GET", "/v1/events?event=cron.*"+at, nil).want(200, ""))
+	if len(page.Data) != 0 {
 		t.Errorf("cron.* gave %+v", page)
 	}
 }

@@ -70,7 +70,8 @@ func (a *api) seal(ctx context.Context, tenant string, s domain.Stamp, stream do
 
 func newEndpoint() *domain.Endpoint { return &domain.Endpoint{Revision: domain.NoStream} }
 
-func (a *api) createEndpoint(ctx context.Context, c *caller, in *createEndpointInput) (*createdOutput[Endpoint], error) {
+func (a *api) createEndpoint(ctx context.Context, c *caller,
+	in *createEndpointInput) (*createdOutput[Endpoint], error) {
 	if err := a.Room(); err != nil {
 		return nil, err
 	}

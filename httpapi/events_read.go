@@ -14,18 +14,18 @@ import (
 type Event struct {
 	ID            string          `json:"id" example:"evt_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C"`
 	Event         string          `json:"event" doc:"The type." example:"agent.budget_alert"`
-	SchemaVersion int             `json:"schema_version" doc:"Of the schema that data was checked against; 0: an unknown type, not checked."`
+	SchemaVersion int             `json:"schema_version"`
 	Timestamp     time.Time       `json:"timestamp" doc:"When it happened."`
 	CreatedAt     time.Time       `json:"created_at" doc:"When it was accepted."`
 	Subject       string          `json:"subject,omitempty"`
 	Source        string          `json:"source,omitempty"`
 	Sequence      *uint64         `json:"sequence,omitempty"`
 	Size          int             `json:"size" doc:"Of the body as delivered, in bytes."`
-	Erased        bool            `json:"erased,omitempty" doc:"Its content was erased: subject and body are gone for good."`
+	Erased        bool            `json:"erased,omitempty"`
 	Body          JSONObject      `json:"body,omitempty" doc:"The body as it is delivered."`
-	RoutedAsOf    string          `json:"routed_as_of" doc:"The newest configuration record that the routing was decided on."`
+	RoutedAsOf    string          `json:"routed_as_of"`
 	Deliveries    []DeliveryRef   `json:"deliveries" nullable:"false" doc:"Who gets it."`
-	LeftOut       []LeftOut       `json:"left_out" nullable:"false" doc:"Who subscribes to it and does not get it, and why."`
+	LeftOut       []LeftOut       `json:"left_out" nullable:"false"`
 	Position      domain.Position `json:"position"`
 }
 
@@ -121,7 +121,7 @@ func (a *api) readEvent(ctx context.Context, tenant, id string) (eventRecords, e
 }
 
 type eventPath struct {
-	ID string `path:"id" maxLength:"128" doc:"The event's id, as it was posted or given." example:"evt_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C"`
+	ID string `path:"id" maxLength:"128" doc:"As it was posted or given." example:"evt_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C"`
 }
 
 type eventOutput struct {

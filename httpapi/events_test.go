@@ -94,7 +94,8 @@ func TestBatchHasOneResultPerEvent(t *testing.T) {
 		return `{"id":"` + id + `","event":"agent.status_changed","data":{"agentId":"a","from":"online","to":"offline"}}`
 	}
 	bodies := map[string][]string{
-		"application/json":     {"[" + one("b1") + ",\n {\"id\":\"b2\",\"event\":\"no.such\",\"data\":{\"s\":\"],[{\\\"\"}}, 7 ," + one("b1") + " ]"},
+		"application/json": {"[" + one("b1") + `,
+			{"id":"b2","event":"no.such","data":{"s":"],[{\""}}, 7 ,` + one("b1") + " ]"},
 		"application/x-ndjson": {one("b3") + "\r\n\n{\"event\":\"no.such\",\"data\":{}}\n7\n" + one("b3") + "\n"},
 	}
 	for contentType, body := range bodies {
@@ -137,7 +138,8 @@ func TestAttemptShowsTheExactRequest(t *testing.T) {
 	event := into[Event](s.call(admin, "GET", "/v1/events/"+th.event, nil).want(200, ""))
 	if a.Request.URL != "https://example.com/hook?token=capability" || len(a.Request.Headers) != 4 ||
 		a.Request.Headers[3].Value != a.Signature.Signatures || a.Request.Method != "POST" ||
-		a.Response == nil || a.Response.Status != 200 || a.Response.Body != "thanks" || a.Response.Headers[0].Name != "Server" ||
+		a.Response == nil || a.Response.Status != 200 || a.Response.Body != "thanks" ||
+		a.Response.Headers[0].Name != "Server" ||
 		a.Timings.Total != 1.5 || a.Status != "succeeded" || a.RemoteAddr != "203.0.113.7:443" || a.Erased {
 		t.Errorf("attempt %s", got.body)
 	}
@@ -204,7 +206,8 @@ func TestProblems(t *testing.T) {
 			t.Errorf("kind %d: %v", kind, h)
 		}
 	}
-	if p := problemOf(errors.Join(errors.New("disk on fire at /secret/path"), vault.ErrTampered)); p.Status != 500 || p.Detail != "" {
+	p := problemOf(errors.Join(errors.New("disk on fire at /secret/path"), vault.ErrTampered))
+	if p.Status != 500 || p.Detail != "" {
 		t.Errorf("an internal error is shown: %+v", p)
 	}
 }

@@ -125,7 +125,8 @@ type createEventTypeInput struct {
 	}
 }
 
-func (a *api) createEventType(ctx context.Context, c *caller, in *createEventTypeInput) (*createdOutput[EventType], error) {
+func (a *api) createEventType(ctx context.Context, c *caller,
+	in *createEventTypeInput) (*createdOutput[EventType], error) {
 	parts := []string{c.tenant, "create-event-type", in.IdempotencyKey}
 	want := eventTypeConfig{in.Body.Description, in.Body.Schema, in.Body.Example}
 	t, before, err := a.registerType(ctx, c, parts, func(o *origin[*domain.Tenant]) ([]domain.Fact, error) {

@@ -17,11 +17,9 @@ import (
 // they are the only way to answer every error in one shape, and to refuse a field in another case. They are set once,
 // before anything is served.
 func init() {
-	//nolint:reassign // see above
 	huma.NewError = func(status int, msg string, errs ...error) huma.StatusError {
 		return humaProblem(status, msg, errs)
 	}
-	//nolint:reassign // see above
 	huma.NewErrorWithContext = func(ctx huma.Context, status int, msg string, errs ...error) huma.StatusError {
 		p := humaProblem(status, msg, errs)
 		url := ctx.URL()
@@ -29,7 +27,7 @@ func init() {
 		p.headers(ctx.SetHeader)
 		return p
 	}
-	huma.ValidateStrictCasing = true //nolint:reassign // see above
+	huma.ValidateStrictCasing = true
 }
 
 // humaProblem turns what huma refuses into a problem. It never quotes a value: some are secrets.
@@ -148,7 +146,7 @@ func (a *api) redocument(op *huma.Operation, o operation) {
 	documented := map[string]*huma.Operation{http.MethodGet: item.Get, http.MethodPost: item.Post,
 		http.MethodPatch: item.Patch, http.MethodDelete: item.Delete}[op.Method]
 	if o.document != nil {
-		o.document(documented)
+		a.later = append(a.later, func() { o.document(documented) })
 	}
 	if o.status == http.StatusCreated {
 		repeat := *documented.Responses[statusText(http.StatusCreated)]

@@ -7,8 +7,8 @@ import (
 	"hookledger/domain"
 )
 
-// TestIdempotencyKey: for each POST that creates, a repeat gives the resource and no secret, and appends nothing; another
-// body under the key is refused; another tenant's same key is another request.
+// TestIdempotencyKey: for each POST that creates, a repeat gives the resource and no secret, and appends nothing;
+// another body under the key is refused; another tenant's same key is another request.
 func TestIdempotencyKey(t *testing.T) {
 	t.Parallel()
 	s := newStack(t)
@@ -31,12 +31,15 @@ func TestIdempotencyKey(t *testing.T) {
 		{"/v1/endpoints", `{"url":"https://example.com/a","event_types":["x.*"],"timeout":"3s"}`,
 			`{"url":"https://example.com/a","event_types":["x.*"]}`, admin, other, "secret", 201, 200},
 		{"/v1/api-keys", `{"role":"auditor","name":"one"}`, `{"role":"admin","name":"one"}`, admin, other, "key", 201, 200},
-		{"/v1/event-types", `{"type":"order.paid","schema":{"type":"object"}}`, `{"type":"order.sent"}`, admin, other, "", 201, 200},
-		{"/v1/tenants", `{"name":"blue"}`, `{"name":"blue","settings":{"accept_unknown_types":true}}`, root, "", "", 201, 200},
+		{"/v1/event-types", `{"type":"order.paid","schema":{"type":"object"}}`, `{"type":"order.sent"}`, admin, other,
+			"", 201, 200},
+		{"/v1/tenants", `{"name":"blue"}`, `{"name":"blue","settings":{"accept_unknown_types":true}}`, root, "", "",
+			201, 200},
 		{"/v1/tenants", `{"name":"green"}`, `{"name":"red"}`, root, "", "", 201, 200},
 		{retry, `{}`, `{"force":true}`, admin, "", "", 202, 202},
 		{"/v1/events", `{"event":"agent.status_changed","data":{"agentId":"a","from":"online","to":"offline"}}`,
-			`{"event":"agent.status_changed","data":{"agentId":"b","from":"online","to":"offline"}}`, admin, other, "", 202, 202},
+			`{"event":"agent.status_changed","data":{"agentId":"b","from":"online","to":"offline"}}`, admin, other, "",
+			202, 202},
 	} {
 		t.Run(c.path+c.body, func(t *testing.T) {
 			s := s.on(t)

@@ -41,8 +41,8 @@ func (a *api) showKey(k *domain.APIKey) APIKey {
 		CreatedAt: k.CreatedAt, ExpiresAt: timeOrNil(k.ExpiresAt), RevokedAt: timeOrNil(k.RevokedAt)}
 }
 
-// NewKey draws an API key of 256 random bits, and gives what KeyIssued says of it: its hash, and the prefix to recognise
-// it by.
+// NewKey draws an API key of 256 random bits, and gives what KeyIssued says of it: its hash, and the prefix to
+// recognise it by.
 func NewKey() (secret domain.Secret, prefix string, hash []byte) {
 	var bits [32]byte
 	_, _ = rand.Read(bits[:]) // never fails

@@ -81,8 +81,9 @@ func TestKeysThatOpenNothing(t *testing.T) {
 		}
 	}
 	root := s.key(platform, domain.RoleAdmin)
-	if n := len(into[List[APIKey]](s.call(root, "GET", "/v1/api-keys", nil, HeaderTenant, "*").want(200, "")).Data); n != 1 {
-		t.Errorf("%d platform keys", n)
+	platforms := into[List[APIKey]](s.call(root, "GET", "/v1/api-keys", nil, HeaderTenant, "*").want(200, ""))
+	if len(platforms.Data) != 1 {
+		t.Errorf("platform keys: %+v", platforms.Data)
 	}
 	s.call(root, "GET", "/v1/api-keys", nil).want(400, "tenant_required")
 	s.call(root, "GET", "/v1/events", nil, HeaderTenant, "*").want(404, "tenant_not_found")
@@ -96,8 +97,8 @@ func TestReadinessAndMetrics(t *testing.T) {
 		t.Errorf("ready: %+v", h)
 	}
 	why = errors.New("the vault is closed")
-	if got := s.call("", "GET", "/readyz", nil).want(503, "not_ready"); !strings.Contains(string(got.body), "the vault is closed") ||
-		got.header.Get("Retry-After") == "" {
+	got := s.call("", "GET", "/readyz", nil).want(503, "not_ready")
+	if !strings.Contains(string(got.body), "the vault is closed") || got.header.Get("Retry-After") == "" {
 		t.Errorf("not ready: %s", got.body)
 	}
 	s.call("", "GET", "/livez", nil).want(200, "")

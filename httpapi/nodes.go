@@ -17,9 +17,9 @@ type Projection struct {
 	Status   string          `json:"status" enum:"running,failed"`
 	Position domain.Position `json:"position" doc:"The ledger's position up to which it was folded."`
 	Head     domain.Position `json:"head" doc:"The ledger's last position."`
-	LagMS    float64         `json:"lag_ms" doc:"How long ago the oldest record that is not folded yet was recorded, in milliseconds."`
+	LagMS    float64         `json:"lag_ms"`
 	Error    string          `json:"error,omitempty" doc:"Why it stopped; shown to platform keys."`
-	RecordID string          `json:"record_id,omitempty" doc:"The record that it could not fold; shown to platform keys."`
+	RecordID string          `json:"record_id,omitempty"`
 	Rebuilt  string          `json:"rebuilt,omitempty" doc:"Why it was folded anew when the server started."`
 }
 

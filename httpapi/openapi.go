@@ -46,6 +46,12 @@ func build(cfg Config) (*api, error) {
 		}
 	}
 	a.documentWebhooks()
+	if err := a.addDescriptions(); err != nil {
+		return nil, err
+	}
+	for _, document := range a.later {
+		document()
+	}
 	doc, err := json.MarshalIndent(a.huma.OpenAPI(), "", " ")
 	if err != nil {
 		return nil, fmt.Errorf("write the OpenAPI document: %w", err)

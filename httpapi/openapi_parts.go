@@ -17,10 +17,10 @@ import (
 
 // PostedEvent is the body of POST /v1/events.
 type PostedEvent struct {
-	ID        string     `json:"id,omitempty" maxLength:"128" pattern:"^[A-Za-z0-9_-]{1,128}$" doc:"Yours, accepted once for ever; absent: one is made." example:"evt_2026-03-17_alert_atlas"`
+	ID        string     `json:"id,omitempty" pattern:"^[A-Za-z0-9_-]{1,128}$"`
 	Event     string     `json:"event" maxLength:"128" doc:"A registered type." example:"agent.budget_alert"`
 	Timestamp *time.Time `json:"timestamp,omitempty" nullable:"false" doc:"When it happened; absent: now."`
-	Subject   string     `json:"subject,omitempty" doc:"Whom it is about: what can be erased as one. It is sealed, and not delivered."`
+	Subject   string     `json:"subject,omitempty"`
 	Source    string     `json:"source,omitempty" doc:"Where it comes from."`
 	Sequence  *uint64    `json:"sequence,omitempty" nullable:"false" doc:"Your own number within source."`
 	Data      JSONObject `json:"data" doc:"Delivered byte for byte as you send it."`

@@ -30,7 +30,7 @@ type listOutput[T any] struct {
 type PageInput struct {
 	Limit         int       `query:"limit" minimum:"1" maximum:"250" default:"50" doc:"Rows of a page."`
 	Order         string    `query:"order" enum:"asc,desc" default:"desc" doc:"By time of creation."`
-	Cursor        string    `query:"cursor" maxLength:"512" doc:"The next_cursor of the page before, with the same filter."`
+	Cursor        string    `query:"cursor" maxLength:"512" doc:"The next_cursor of the page before."`
 	CreatedAfter  time.Time `query:"created_after" doc:"Only what was created after this time."`
 	CreatedBefore time.Time `query:"created_before" doc:"Only what was created before this time."`
 	MinPosition   uint64    `query:"min_position" doc:"Wait until the answer holds everything up to this position."`

@@ -129,8 +129,9 @@ func atRevision(expected *domain.Revision, at domain.Revision, what string) erro
 	if expected == nil || *expected == at {
 		return nil
 	}
-	return domain.Refuse(domain.KindConflict, "revision_conflict", "the "+what+" was changed meanwhile: it is at revision "+
-		strconv.FormatInt(int64(at), 10), "read it again, and repeat with its revision in If-Match")
+	return domain.Refuse(domain.KindConflict, "revision_conflict", "the "+what+
+		" was changed meanwhile: it is at revision "+strconv.FormatInt(int64(at), 10),
+		"read it again, and repeat with its revision in If-Match")
 }
 
 // sameJSON says whether two texts are the same JSON value, but for white space and the order of names.

@@ -8,8 +8,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/oklog/ulid/v2"
-
 	"hookledger/domain"
 	"hookledger/ledger"
 )
@@ -135,7 +133,7 @@ func (a *api) finish(p *Problem, method, path string) {
 	if p.Status != http.StatusInternalServerError {
 		return
 	}
-	id := ulid.ULID(a.NewID()).String()
+	id := a.NewID().String()
 	a.Logger.Error("request failed", "error_id", id, "method", method, "path", path, "error", p.cause)
 	p.Code, p.Detail = "internal", "an internal error; the server's log says more under error_id "+id
 }

@@ -77,8 +77,8 @@ func appendRecord(b []byte, r *domain.Record) ([]byte, error) {
 	return appendData(b, r)
 }
 
-// appendData takes ,"data":{...}} out of the record's canonical body, where it stands last. No string before it can hold
-// that text: its quotes would be escaped.
+// appendData takes ,"data":{...}} out of the record's canonical body, where it stands last. No string before it can
+// hold that text: its quotes would be escaped.
 func appendData(b []byte, r *domain.Record) ([]byte, error) {
 	from := len(b)
 	b, err := ledger.AppendBody(b, r)
@@ -182,8 +182,8 @@ func badQuery(detail string) error {
 	return newProblem(http.StatusBadRequest, "invalid_request", detail)
 }
 
-// listRecords streams the ledger: as NDJSON up to its head, or, where the client accepts text/event-stream, on and on as
-// server-sent events whose ids are positions.
+// listRecords streams the ledger: as NDJSON up to its head, or, where the client accepts text/event-stream, on and on
+// as server-sent events whose ids are positions.
 func (a *api) listRecords(w http.ResponseWriter, r *http.Request, c *caller) {
 	q, err := parseRecordsQuery(r, c)
 	if err != nil {

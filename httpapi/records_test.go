@@ -80,7 +80,8 @@ func TestRecordsAsNDJSON(t *testing.T) {
 		t.Errorf("%d records behind %d", len(after), middle)
 	}
 	stream := string(domain.DeliveryStream("default", own.delivery))
-	of := lines(s.call(auditor, "GET", "/v1/records?stream="+stream+"&type=RequestSigned,DeliverySucceeded", nil).want(200, ""))
+	of := lines(s.call(auditor, "GET", "/v1/records?stream="+stream+"&type=RequestSigned,DeliverySucceeded", nil).
+		want(200, ""))
 	if len(of) != 2 || of[0].Type != "RequestSigned" || of[1].Stream != stream {
 		t.Errorf("of the delivery: %+v", of)
 	}
@@ -117,7 +118,7 @@ func (s *stack) events(key, path string, headers ...string) (*sse, func()) {
 	for i := 0; i < len(headers); i += 2 {
 		req.Header.Set(headers[i], headers[i+1])
 	}
-	resp, err := s.srv.Client().Do(req)
+	resp, err := s.srv.Client().Do(req) //nolint:bodyclose // the function that is returned closes it
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -154,8 +155,8 @@ func (e *sse) next() Record {
 	return Record{}
 }
 
-// TestRecordsFollowLive: a stream gives what is there, then what comes; resumed with Last-Event-ID it neither repeats nor
-// skips.
+// TestRecordsFollowLive: a stream gives what is there, then what comes; resumed with Last-Event-ID it neither repeats
+// nor skips.
 func TestRecordsFollowLive(t *testing.T) {
 	t.Parallel()
 	s := newStack(t)
@@ -212,7 +213,8 @@ func TestQuietStreamSaysThatItIsThere(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Second)
 		defer cancel()
 		w := &recorder{header: http.Header{}}
-		if err := a.follow(ctx, newStreamWriter(w), &recordsQuery{recordFilter: recordFilter{tenant: "default"}}); err != nil {
+		all := &recordsQuery{recordFilter: recordFilter{tenant: "default"}}
+		if err := a.follow(ctx, newStreamWriter(w), all); err != nil {
 			t.Fatal(err)
 		}
 		if n := strings.Count(w.String(), ": still here\n\n"); n != 3 {

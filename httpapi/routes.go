@@ -39,8 +39,8 @@ var (
 	everyone  = []domain.Role{domain.RoleAdmin, domain.RoleOperator, domain.RoleProducer, domain.RoleAuditor}
 )
 
-// routes is the table of who may do what. The middleware looks up each request here, a handler can't be registered for a
-// route that is not here, and a test walks it with every role.
+// routes is the table of who may do what. The middleware looks up each request here, a handler can't be registered for
+// a route that is not here, and a test walks it with every role.
 var routes = []route{
 	{"list-tenants", "GET", "/v1/tenants", scopeNode, readers},
 	{"create-tenant", "POST", "/v1/tenants", scopePlatform, admins},

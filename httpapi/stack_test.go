@@ -49,8 +49,8 @@ const platform = domain.AnyTenant
 
 func newStack(t *testing.T, change ...func(*Config)) *stack {
 	t.Helper()
-	s := &stack{t: t, log: &lockedBuffer{}, full: &atomic.Bool{}, room: domain.Refuse(domain.KindNoRoom, "no_room", "the disk is nearly full",
-		"make room")}
+	s := &stack{t: t, log: &lockedBuffer{}, full: &atomic.Bool{},
+		room: domain.Refuse(domain.KindNoRoom, "no_room", "the disk is nearly full", "make room")}
 	fs := vfs.NewMem()
 	must := func(err error) {
 		t.Helper()

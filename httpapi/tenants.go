@@ -20,7 +20,7 @@ type Tenant struct {
 
 // TenantSettings is what a tenant can set.
 type TenantSettings struct {
-	AcceptUnknownTypes bool `json:"accept_unknown_types,omitempty" doc:"Take events of types that nobody registered; they are marked, and not checked."`
+	AcceptUnknownTypes bool `json:"accept_unknown_types,omitempty"`
 }
 
 // tenantConfig is what of a tenant can be changed.

@@ -1,0 +1,50 @@
+package httpapi
+
+import (
+	"fmt"
+	"strings"
+)
+
+// descriptions of members that have no room in a struct's tag, by type and name.
+var descriptions = map[string]string{
+	"AttemptSummary.duration_ms": "In milliseconds; absent while it is in flight, and where nobody knows.",
+	"AttemptSummary.remote_addr": "Address and port that were dialled.",
+	"Attempt.erased":             "The event's content was erased: body, response and error text are gone for good.",
+	"Attempt.duration_ms":        "In milliseconds; absent while it is in flight, and where nobody knows.",
+	"Attempt.remote_addr":        "Address and port that were dialled.",
+	"AttemptRequest.url":         "Whole for the roles admin and operator; others see scheme and host.",
+	"AttemptRequest.headers":     "All of them, the signature's three included, in order.",
+	"EndpointConfig.url":         "Where the events go: http or https, no credentials, no fragment.",
+	"EndpointConfig.event_types": "Types or patterns: agent.* takes all types below agent, * takes all.",
+	"EndpointConfig.retry_schedule": "The wait before each retry; empty: no retry; absent: the default, which " +
+		"ends after about 3 days.",
+	"EndpointConfig.timeout":       "Of one attempt, 100ms to 60s; absent: 20s.",
+	"EndpointConfig.rate_limit":    "Requests a second at most; 0: no limit.",
+	"EndpointConfig.max_in_flight": "Requests at once at most; 0: the server's default.",
+	"Endpoint.secret":              "The signing secret (whsec_…). It is shown this once.",
+	"Endpoint.url":                 "Whole for the roles admin and operator; others see scheme and host.",
+	"Event.schema_version":         "Of the schema that data was checked against; 0: an unknown type, not checked.",
+	"Event.erased":                 "Its content was erased: subject and body are gone for good.",
+	"Event.routed_as_of":           "The newest configuration record that the routing was decided on.",
+	"Event.left_out":               "Who subscribes to it and does not get it, and why.",
+	"Projection.lag_ms":            "How long ago the oldest record that is not folded yet was recorded, in milliseconds.",
+	"Projection.record_id":         "The record that it could not fold; shown to platform keys.",
+	"PostedEvent.id":               "Yours, accepted once for ever; absent: one is made.",
+	"PostedEvent.subject":          "Whom it is about: what can be erased as one. It is sealed, and not delivered.",
+	"TenantSettings.accept_unknown_types": "Take events of types that nobody registered; they are marked, and " +
+		"not checked.",
+}
+
+// addDescriptions writes them into the document's schemas.
+func (a *api) addDescriptions() error {
+	schemas := a.huma.OpenAPI().Components.Schemas.Map()
+	for at, text := range descriptions {
+		name, member, _ := strings.Cut(at, ".")
+		schema := schemas[name]
+		if schema == nil || schema.Properties[member] == nil {
+			return fmt.Errorf("httpapi: a description is left over: %s", at)
+		}
+		schema.Properties[member].Description = text
+	}
+	return nil
+}
