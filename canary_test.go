@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// TestSecretsAndContentStandNowhereInTheClear: canaries in every secret and in everything that can be erased one day are
-// in no record, no log line and no file of the read models. Of an API key the ledger has the hash.
+// TestSecretsAndContentStandNowhereInTheClear: canaries in every secret and in everything that can be erased one day
+// are in no record, no log line and no file of the read models. Of an API key the ledger has the hash.
 func TestSecretsAndContentStandNowhereInTheClear(t *testing.T) {
 	t.Parallel()
 	c := &capture{got: map[string][]captured{}, changed: make(chan struct{}, 1)}
@@ -42,7 +42,8 @@ func TestSecretsAndContentStandNowhereInTheClear(t *testing.T) {
 		server.call(http.MethodGet, "/v1/deliveries?status=succeeded&event_id="+receipt.ID, nil, &page)
 	}
 
-	places := map[string]string{"the log": server.process.output(), "the records": string(server.text("/v1/records?after=0"))}
+	places := map[string]string{"the log": server.process.output(),
+		"the records": string(server.text("/v1/records?after=0"))}
 	if !strings.Contains(places["the records"], "DeliverySucceeded") {
 		t.Fatal("the records are not all there")
 	}

@@ -63,7 +63,8 @@ func newReader(t *testing.T) *reader {
 			r.env = append(r.env, kv)
 		}
 	}
-	r.env = append(r.env, "XDG_CONFIG_HOME="+filepath.Join(dir, ".config"), "HOOKLEDGER_LISTEN="+api, "HOOKLEDGER_SERVER=http://"+api, "NO_COLOR=1")
+	r.env = append(r.env, "XDG_CONFIG_HOME="+filepath.Join(dir, ".config"), "HOOKLEDGER_LISTEN="+api,
+		"HOOKLEDGER_SERVER=http://"+api, "NO_COLOR=1")
 	return r
 }
 
