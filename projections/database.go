@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 
 	"github.com/oklog/ulid/v2"
 	"github.com/pressly/goose/v3"
@@ -37,6 +38,7 @@ type database struct {
 	mark  mark
 	write *sql.Conn // used by the one follower that writes
 	w, r  *sql.DB
+	bad   atomic.Bool // SQLite found the file damaged
 }
 
 // checkpoint is the last record that the rows hold; the zero value stands before the first.
@@ -123,6 +125,7 @@ func (db *database) broken(err error) error {
 	}
 	switch e.Code() & 0xff {
 	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
+		db.bad.Store(true)
 		return errors.Join(fmt.Errorf("%w: %w", errDamaged, err), db.mark.set(markDamaged))
 	}
 	return err
@@ -148,6 +151,9 @@ func (db *database) close() error {
 	err = errors.Join(db.broken(err), db.release())
 	if err != nil {
 		return fmt.Errorf("close %s: %w", db.path, err)
+	}
+	if db.bad.Load() {
+		return nil // the mark says so
 	}
 	if err := syncFile(db.path); err != nil {
 		return fmt.Errorf("close %s: %w", db.path, err)
@@ -204,12 +210,12 @@ func readCheckpoint(ctx context.Context, q queryer) (checkpoint, error) {
 func (db *database) view(ctx context.Context, fn func(queryer, checkpoint) error) error {
 	tx, err := db.r.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
-		return fmt.Errorf("read the rows: %w", err)
+		return fmt.Errorf("read the rows: %w", db.broken(err))
 	}
 	defer tx.Rollback() //nolint:errcheck // nothing was written
 	c, err := readCheckpoint(ctx, tx)
-	if err != nil {
-		return err
+	if err == nil {
+		err = fn(tx, c)
 	}
-	return fn(tx, c)
+	return db.broken(err)
 }

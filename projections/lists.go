@@ -19,7 +19,8 @@ const (
 )
 
 // list is a query in the making. The index is chosen here and not by SQLite, which knows nothing of how the rows are
-// distributed: each index ends in the key of the list's order, so that no plan sorts more than one event's rows.
+// distributed: each index ends in the key of the list's order, so that no plan sorts, other than one event's rows
+// and what is held.
 type list struct {
 	List
 	sb      *sqlbuilder.SelectBuilder
@@ -124,7 +125,7 @@ func page[T any](ctx context.Context, db *database, l *list, scan func(*sql.Rows
 		})
 	})
 	if err != nil {
-		return Page[T]{}, db.broken(err)
+		return Page[T]{}, err
 	}
 	if len(out.Rows) > l.Limit {
 		out.Rows, out.HasMore = out.Rows[:l.Limit], true
@@ -135,25 +136,40 @@ func page[T any](ctx context.Context, db *database, l *list, scan func(*sql.Rows
 
 // Events lists events.
 func (p *Projections) Events(ctx context.Context, f EventFilter) (Page[EventRow], error) {
+	return page(ctx, p.db, eventList(f), scanEvent, func(e *EventRow) cursor { return cursor{micros(e.CreatedAt), e.ID} })
+}
+
+func eventList(f EventFilter) *list {
 	index := ""
 	if f.Type != "" && !strings.HasSuffix(f.Type, "*") {
 		index = "events_event"
 	}
 	l := newList(f.List, "events", index, eventColumns, "created_at", "")
 	l.matching("event", f.Type)
-	return page(ctx, p.db, l, scanEvent, func(e *EventRow) cursor { return cursor{micros(e.CreatedAt), e.ID} })
+	return l
 }
 
 // Deliveries lists deliveries. Those that wait at a disabled endpoint are held, and not pending or retrying.
 func (p *Projections) Deliveries(ctx context.Context, f DeliveryFilter) (Page[DeliveryRow], error) {
-	held := p.disabled(f.Tenant)
+	l := deliveryList(f, p.disabled(f.Tenant))
+	out, err := page(ctx, p.db, l, scanDelivery, func(d *DeliveryRow) cursor { return cursor{micros(d.CreatedAt), d.ID} })
+	for i := range out.Rows {
+		p.hold(&out.Rows[i])
+	}
+	return out, err
+}
+
+// deliveryList is the query of Deliveries; held are the endpoints that are disabled.
+func deliveryList(f DeliveryFilter, held []any) *list {
 	index := ""
 	switch {
 	case f.EventID != "":
 		index = "deliveries_event"
 	case f.EndpointID != "":
 		index = "deliveries_endpoint"
-	case f.Status != "" && f.Status != domain.StatusSucceeded && f.Status != domain.StatusHeld:
+	case f.Status == domain.StatusHeld:
+		index = "deliveries_due" // what waits has to be sorted, but not the whole history searched
+	case f.Status != "" && f.Status != domain.StatusSucceeded:
 		index = "deliveries_status"
 	case f.Code != 0 && responseError(f.Code) != "":
 		index = "deliveries_code"
@@ -183,15 +199,15 @@ func (p *Projections) Deliveries(ctx context.Context, f DeliveryFilter) (Page[De
 	default:
 		l.where("status", string(f.Status))
 	}
-	out, err := page(ctx, p.db, l, scanDelivery, func(d *DeliveryRow) cursor { return cursor{micros(d.CreatedAt), d.ID} })
-	for i := range out.Rows {
-		p.hold(&out.Rows[i])
-	}
-	return out, err
+	return l
 }
 
 // Attempts lists attempts, by when they started.
 func (p *Projections) Attempts(ctx context.Context, f AttemptFilter) (Page[AttemptRow], error) {
+	return page(ctx, p.db, attemptList(f), scanAttempt, func(a *AttemptRow) cursor { return cursor{micros(a.StartedAt), a.ID} })
+}
+
+func attemptList(f AttemptFilter) *list {
 	index := ""
 	switch {
 	case f.DeliveryID != "", f.EventID != "":
@@ -224,7 +240,7 @@ func (p *Projections) Attempts(ctx context.Context, f AttemptFilter) (Page[Attem
 	if f.Code != 0 {
 		l.sb.Where(l.sb.Equal("code", f.Code))
 	}
-	return page(ctx, p.db, l, scanAttempt, func(a *AttemptRow) cursor { return cursor{micros(a.StartedAt), a.ID} })
+	return l
 }
 
 // disabled names the tenant's endpoints that hold their deliveries back.

@@ -3,8 +3,10 @@ package projections
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -164,40 +166,54 @@ func alter(t *testing.T, path, statement string) {
 	}
 }
 
-// A page that turns out to be damaged while the rows are read marks them, so that the next start folds them anew.
-func TestDamageFoundWhileReadingRebuildsAtTheNextStart(t *testing.T) {
+// A page that turns out to be damaged, at the start or while rows are read, leads to rows that are folded anew: at once,
+// or at the next start.
+func TestDamagedPagesAreNoticedAndTheRowsFoldedAnew(t *testing.T) {
 	t.Parallel()
-	l, dir := newFakeLedger(), t.TempDir()
-	l.tenant(ten)
-	l.endpoint(ten, ep1)
-	for range 200 {
-		l.deliver(l.post(ten, ep1))
-	}
-	digest := written(t, l, dir)
-	path := filepath.Join(dir, fileName)
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := 20 * 4096; i < len(raw); i++ {
-		raw[i] = 0xa5
-	}
-	if err := os.WriteFile(path, raw, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	p, err := Open(t.Context(), Config{Dir: dir, Store: l, Now: l.now})
-	if err == nil {
-		for _, id := range l.order {
-			if _, err = p.Delivery(t.Context(), ten, id); err != nil {
-				break
+	for _, from := range []int{20, 60, 90} { // per cent of the file
+		t.Run(strconv.Itoa(from), func(t *testing.T) {
+			t.Parallel()
+			l, dir := newFakeLedger(), t.TempDir()
+			l.tenant(ten)
+			l.endpoint(ten, ep1)
+			for range 500 {
+				l.deliver(l.post(ten, ep1))
 			}
-		}
-		if err == nil && p.rebuilt == "" {
-			t.Fatal("the damage was not noticed")
-		}
-		_ = p.Close() // it may say that the file is damaged
+			digest := written(t, l, dir)
+			path := filepath.Join(dir, fileName)
+			raw, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := len(raw) * from / 100; i < len(raw); i++ {
+				raw[i] = 0xa5
+			}
+			if err := os.WriteFile(path, raw, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			p := reopened(t, l, dir)
+			if p.rebuilt == "" && !findsDamage(t, l, p) {
+				t.Error("the damage was not noticed")
+			}
+			_ = p.Close() // it may say that the file is damaged
+			checkReopenedAny(t, l, dir, digest)
+		})
 	}
-	checkReopenedAny(t, l, dir, digest)
+}
+
+// findsDamage reads all there is, by every index.
+func findsDamage(t *testing.T, l *fakeLedger, p *Projections) bool {
+	t.Helper()
+	_, err := p.Digest(t.Context())
+	found := errors.Is(err, errDamaged)
+	for _, id := range l.order {
+		_, err := p.Delivery(t.Context(), ten, id)
+		_, err2 := p.Attempts(t.Context(), AttemptFilter{List: List{Tenant: ten}, DeliveryID: id})
+		_, err3 := p.EventDeliveries(t.Context(), ten, l.deliveries[id].due.Event)
+		found = found || errors.Is(errors.Join(err, err2, err3), errDamaged)
+	}
+	_, err = p.Attempts(t.Context(), AttemptFilter{List: List{Tenant: ten}, EndpointID: ep1})
+	return found || errors.Is(err, errDamaged)
 }
 
 func checkReopenedAny(t *testing.T, l *fakeLedger, dir, digest string) {

@@ -75,22 +75,35 @@ func Open(ctx context.Context, cfg Config) (*Projections, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the directory of the rows: %w", err)
 	}
-	p := &Projections{cfg: cfg}
 	path := filepath.Join(cfg.Dir, fileName)
-	db, at, err := openSound(ctx, cfg.Store, path)
+	p, err := open(ctx, cfg, path)
 	if errors.Is(err, errDamaged) {
-		p.rebuilt = err.Error()
-		cfg.Logger.Warn("the rows of the history are folded anew", "reason", err)
-		if err = removeDatabase(path); err == nil {
-			db, at, err = openSound(ctx, cfg.Store, path)
+		reason := err.Error()
+		cfg.Logger.Warn("the rows of the history are folded anew", "reason", reason)
+		if err := removeDatabase(path); err != nil {
+			return nil, err
+		}
+		if p, err = open(ctx, cfg, path); err == nil {
+			p.rebuilt = reason
 		}
 	}
 	if err != nil {
 		return nil, err
 	}
-	p.db = db
+	if err := p.history.metrics.register(cfg.Metrics, p); err != nil {
+		return nil, errors.Join(fmt.Errorf("register the metrics of the projections: %w", err), p.Close())
+	}
+	return p, nil
+}
+
+func open(ctx context.Context, cfg Config, path string) (*Projections, error) {
+	db, at, err := openSound(ctx, cfg.Store, path)
+	if err != nil {
+		return nil, err
+	}
+	p := &Projections{cfg: cfg, db: db}
 	if err := p.start(ctx, at); err != nil {
-		return nil, errors.Join(err, db.release())
+		return nil, errors.Join(db.broken(err), p.history.w.close(), db.release())
 	}
 	return p, nil
 }
@@ -156,9 +169,6 @@ func (p *Projections) start(ctx context.Context, at checkpoint) error {
 	p.backlog.advanced(at.position)
 	p.live.progress.reached(at.position, at.at)
 	p.history.flushed = p.backlog.advanced
-	if err := m.register(p.cfg.Metrics, p); err != nil {
-		return fmt.Errorf("register the metrics of the projections: %w", err)
-	}
 	return nil
 }
 
