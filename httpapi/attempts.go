@@ -133,13 +133,12 @@ type attemptOutput struct {
 }
 
 func (a *api) getAttempt(ctx context.Context, c *caller, in *attemptPath) (*attemptOutput, error) {
-	row, err := lookAgain(ctx, a, a.rowsAt, func() (projections.AttemptRow, error) {
-		return a.History.Attempt(ctx, c.tenant, in.ID)
-	})
+	row, err := a.attempt(ctx, c.tenant, in.ID)
 	if err != nil {
 		return nil, err
 	}
 	out := Attempt{AttemptSummary: showAttempt(&row)}
+	last := domain.Position(0)
 	for r, err := range a.Store.ReadStream(ctx, domain.DeliveryStream(c.tenant, row.DeliveryID), 0) {
 		if err != nil {
 			return nil, err
@@ -147,8 +146,26 @@ func (a *api) getAttempt(ctx context.Context, c *caller, in *attemptPath) (*atte
 		if err := a.addRecord(ctx, c, &out, r); err != nil {
 			return nil, err
 		}
+		last = r.Position
+	}
+	if (out.Response != nil || out.Failure != nil) && row.Status == projections.AttemptInFlight {
+		// The ledger knows the outcome already: the row must not say otherwise.
+		if err := a.rowsAt(ctx, last); err != nil {
+			return nil, err
+		}
+		if row, err = a.attempt(ctx, c.tenant, in.ID); err != nil {
+			return nil, err
+		}
+		out.AttemptSummary = showAttempt(&row)
 	}
 	return &attemptOutput{out}, a.addBody(ctx, c, &out)
+}
+
+// attempt finds an attempt's row.
+func (a *api) attempt(ctx context.Context, tenant, id string) (projections.AttemptRow, error) {
+	return lookAgain(ctx, a, a.rowsAt, func() (projections.AttemptRow, error) {
+		return a.History.Attempt(ctx, tenant, id)
+	})
 }
 
 // addRecord adds what a record of the delivery says about the attempt.

@@ -92,10 +92,19 @@ func isJSON(contentType string) bool {
 	return err == nil && (t == "application/json" || strings.HasSuffix(t, "+json"))
 }
 
+// bodyWithin is how long a body may take to arrive: a slow one must not hold memory and a goroutine for ever.
+const bodyWithin = 30 * time.Second
+
 // readBody reads a body of at most limit bytes, into a buffer of its size where the size is announced.
 func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	if r.ContentLength > limit {
 		return nil, &http.MaxBytesError{Limit: limit}
+	}
+	rc := http.NewResponseController(w)
+	// A writer that knows no deadlines is a test's. The deadline goes with the body: left standing it would end the
+	// handler's context.
+	if rc.SetReadDeadline(time.Now().Add(bodyWithin)) == nil {
+		defer func() { _ = rc.SetReadDeadline(time.Time{}) }()
 	}
 	if n := r.ContentLength; n >= 0 {
 		body := make([]byte, n)

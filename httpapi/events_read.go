@@ -169,7 +169,7 @@ func (a *api) listEventDeliveries(ctx context.Context, c *caller, in *eventPath)
 		return nil, err
 	}
 	out := &listOutput[Delivery]{Body: List[Delivery]{Data: make([]Delivery, len(rows)),
-		AsOfPosition: max(at, e.position)}}
+		AsOfPosition: max(at, e.position), AsOf: a.now()}}
 	for i := range rows {
 		out.Body.Data[i] = a.showDelivery(&rows[i])
 	}

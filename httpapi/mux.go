@@ -35,6 +35,7 @@ func (m *guardedMux) HandleFunc(pattern string, handler func(http.ResponseWriter
 			m.api.fail(w, r, errContentType)
 			return
 		}
+		r.Header.Del("Accept") // there is one representation, whatever is asked for
 		handler(w, r.WithContext(withCaller(r.Context(), c)))
 	})
 }

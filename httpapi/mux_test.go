@@ -48,6 +48,20 @@ func TestWhatNoRouteTakes(t *testing.T) {
 	}
 }
 
+// TestAcceptDoesNotMatter: whatever a client says it accepts, answers are JSON and errors problems.
+func TestAcceptDoesNotMatter(t *testing.T) {
+	t.Parallel()
+	s := newStack(t)
+	key := s.key("default", domain.RoleAdmin)
+	for _, accept := range []string{"*/*", "text/html,application/xhtml+xml", "application/json", "application/x-ndjson", "json"} {
+		got := s.call(key, "GET", "/v1/events", nil, "Accept", accept).want(200, "")
+		if contentType := got.header.Get("Content-Type"); contentType != "application/json" {
+			t.Errorf("Accept: %s was answered with %s", accept, contentType)
+		}
+		s.call(key, "GET", "/v1/events?limit=0", nil, "Accept", accept).want(400, "invalid_request")
+	}
+}
+
 func TestKeysThatOpenNothing(t *testing.T) {
 	t.Parallel()
 	now := time.Now()

@@ -96,7 +96,8 @@ func (a *api) describe(o operation) huma.Operation {
 	rt := routeOf(o.id)
 	op := huma.Operation{OperationID: rt.id, Method: rt.method, Path: rt.path, Summary: o.summary, Tags: []string{o.tag},
 		Description: strings.TrimSpace(o.description + rolesDoc(rt)), DefaultStatus: o.status, MaxBodyBytes: o.maxBody,
-		Errors: errorsOf(rt)}
+		BodyReadTimeout: bodyWithin,
+		Errors:          errorsOf(rt)}
 	if rt.scope == scopeTenant || rt.scope == scopeAny {
 		op.Parameters = append(op.Parameters, tenantParam(rt))
 	}

@@ -18,7 +18,7 @@ type List[T any] struct {
 	NextCursor   string          `json:"next_cursor,omitempty" doc:"Give it as cursor to get the page behind this one."`
 	HasMore      bool            `json:"has_more" doc:"Whether there is a page behind this one."`
 	AsOfPosition domain.Position `json:"as_of_position" doc:"The ledger's position up to which this was folded."`
-	AsOf         *time.Time      `json:"as_of,omitempty" doc:"The time of the record at that position."`
+	AsOf         *time.Time      `json:"as_of,omitempty" doc:"The time that this answer stands for."`
 }
 
 // listOutput is what a list answers.
@@ -131,6 +131,12 @@ func pageOf[T any](in *PageInput, rows []placed[T], at domain.Position, asOf tim
 		last = r
 	}
 	return out, nil
+}
+
+// now is the as_of of a list that is read as it stands.
+func (a *api) now() *time.Time {
+	t := a.Now().UTC()
+	return &t
 }
 
 func timeOrNil(t time.Time) *time.Time {

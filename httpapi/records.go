@@ -198,7 +198,7 @@ func (a *api) listRecords(w http.ResponseWriter, r *http.Request, c *caller) {
 		_, err = a.copyRecords(r.Context(), out, q, appendNDJSON)
 	}
 	if err == nil {
-		err = out.flush()
+		err = out.end()
 	}
 	if err != nil && r.Context().Err() == nil && !out.broken {
 		// What was written is not all: the client must see that, so the connection is broken off.
@@ -302,7 +302,7 @@ func (a *api) listEventRecords(ctx context.Context, c *caller, in *eventRecordsI
 				"the cursor is not one that was given out: use next_cursor as it is, or begin without a cursor")
 		}
 	}
-	out := &listOutput[Record]{Body: List[Record]{Data: []Record{}, AsOfPosition: a.Store.Head()}}
+	out := &listOutput[Record]{Body: List[Record]{Data: []Record{}, AsOfPosition: a.Store.Head(), AsOf: a.now()}}
 	for ; at < len(streams); at, from = at+1, 0 {
 		for r, err := range a.Store.ReadStream(ctx, streams[at], from) {
 			if err != nil {

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"iter"
 	"net/http"
 	"strconv"
@@ -223,9 +224,29 @@ func TestQuietStreamSaysThatItIsThere(t *testing.T) {
 	})
 }
 
+// TestStreamLeavesNoDeadline: the connection serves other requests afterwards.
+func TestStreamLeavesNoDeadline(t *testing.T) {
+	t.Parallel()
+	w := &recorder{header: http.Header{}}
+	out := newStreamWriter(w)
+	out.begin("application/x-ndjson")
+	if err := errors.Join(out.write(make([]byte, 40<<10)), out.write([]byte("x"))); err != nil || w.deadline.IsZero() {
+		t.Errorf("a stream without a deadline: %v", err)
+	}
+	if err := out.end(); err != nil || !w.deadline.IsZero() || w.Len() != 40<<10+1 {
+		t.Errorf("after the end: %v, deadline %v, %d bytes", err, w.deadline, w.Len())
+	}
+}
+
 type recorder struct {
 	bytes.Buffer
-	header http.Header
+	header   http.Header
+	deadline time.Time
+}
+
+func (r *recorder) SetWriteDeadline(t time.Time) error {
+	r.deadline = t
+	return nil
 }
 
 func (r *recorder) Header() http.Header { return r.header }

@@ -47,6 +47,13 @@ func (s *streamWriter) comment(text string) error {
 	return s.flush()
 }
 
+// end writes what is left, and takes the deadline away: the connection may serve another request.
+func (s *streamWriter) end() error {
+	err := s.flush()
+	_ = s.rc.SetWriteDeadline(time.Time{})
+	return err
+}
+
 func (s *streamWriter) flush() error {
 	// A writer that knows no deadlines is a test's, or a server's own: it has its own way to end a slow client.
 	_ = s.rc.SetWriteDeadline(time.Now().Add(writeWithin))
