@@ -53,7 +53,8 @@ func TestAcceptDoesNotMatter(t *testing.T) {
 	t.Parallel()
 	s := newStack(t)
 	key := s.key("default", domain.RoleAdmin)
-	for _, accept := range []string{"*/*", "text/html,application/xhtml+xml", "application/json", "application/x-ndjson", "json"} {
+	for _, accept := range []string{"*/*", "text/html,application/xhtml+xml", "application/json", "application/x-ndjson",
+		"json"} {
 		got := s.call(key, "GET", "/v1/events", nil, "Accept", accept).want(200, "")
 		if contentType := got.header.Get("Content-Type"); contentType != "application/json" {
 			t.Errorf("Accept: %s was answered with %s", accept, contentType)

@@ -29,7 +29,8 @@ func (a *api) registerProjections() {
 }
 
 func (a *api) listProjections(_ context.Context, c *caller, _ *struct{}) (*listOutput[Projection], error) {
-	out := &listOutput[Projection]{Body: List[Projection]{Data: []Projection{}, AsOfPosition: a.Store.Head(), AsOf: a.now()}}
+	out := &listOutput[Projection]{Body: List[Projection]{Data: []Projection{}, AsOfPosition: a.Store.Head(),
+		AsOf: a.now()}}
 	for _, s := range a.History.Status() {
 		p := Projection{Name: s.Name, Status: "running", Position: s.Position, Head: s.Head,
 			LagMS: milliseconds(s.Behind.Microseconds()), Rebuilt: s.Rebuilt}
