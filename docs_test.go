@@ -155,6 +155,35 @@ func TestTheReceiverInGoBuilds(t *testing.T) {
 	}
 }
 
+// TestConfigurationPage: every setting that the binary knows stands on the page, with its default.
+func TestConfigurationPage(t *testing.T) {
+	t.Parallel()
+	cmd := exec.CommandContext(t.Context(), filepath.Join(binaryDir(t), "hookledger"), "config", "show", "-o", "json")
+	cmd.Dir, cmd.Env = t.TempDir(), []string{"HOME=" + t.TempDir()}
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var settings []struct{ Name, Value string }
+	if err := json.Unmarshal(out, &settings); err != nil {
+		t.Fatalf("%v in %s", err, out)
+	}
+	if len(settings) < 10 {
+		t.Fatalf("only %d settings: %s", len(settings), out)
+	}
+	page := read(t, "docs/configuration.md")
+	for _, s := range settings {
+		variable := "`HOOKLEDGER_" + strings.ToUpper(strings.ReplaceAll(s.Name, "-", "_")) + "`"
+		rows := regexp.MustCompile("(?m)^\\|.*(`"+s.Name+"`|"+variable+").*$").FindAllString(page, -1)
+		if len(rows) == 0 {
+			t.Errorf("docs/configuration.md does not name %s", s.Name)
+		}
+		if s.Value != "" && !strings.Contains(strings.Join(rows, "\n"), "`"+s.Value+"`") {
+			t.Errorf("docs/configuration.md does not give %s the default %q: %s", s.Name, s.Value, rows)
+		}
+	}
+}
+
 func read(t *testing.T, file string) string {
 	t.Helper()
 	b, err := os.ReadFile(file)
