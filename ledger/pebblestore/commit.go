@@ -93,6 +93,7 @@ func (s *Store) sequence(queue []*request) (*group, []*request) {
 		}
 		at, known := s.heads.find(r.stream, r.looked)
 		if !known {
+			r.topless = !s.heads.knows(r.stream)
 			r.answer(unlooked, head{})
 			continue
 		}

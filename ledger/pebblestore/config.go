@@ -14,8 +14,8 @@ const (
 	DefaultLowWater    = 256 << 20
 	DefaultCache       = 64 << 20
 	DefaultMemTable    = 32 << 20
-	DefaultTailRecords = 64 << 10
-	DefaultTailBytes   = 64 << 20
+	DefaultTailRecords = 32 << 10
+	DefaultTailBytes   = 24 << 20
 )
 
 // Config says where the store lives and what it may use. Zero values stand for the defaults.

@@ -114,8 +114,8 @@ func content(t *testing.T, fs vfs.FS, file string) string {
 	return string(b)
 }
 
-// serve opens a damaged disk and reads everything. The store may refuse (reported), or serve what is right; anything else
-// is a mismatch.
+// serve opens a damaged disk and reads everything. The store may refuse (reported), or serve what is right; anything
+// else is a mismatch.
 func (d disk) serve(t *testing.T, fs vfs.FS, acks []ack) (reported, mismatch error) {
 	t.Helper()
 	s, err := Open(smallConfig(fs))
@@ -197,8 +197,8 @@ func TestMissingFiles(t *testing.T) {
 	}
 }
 
-// TestDamageAfterCrash damages a store that was not closed. The end of Pebble's log can't be told then from one that was
-// being written: appends can be missing there. What is served is right all the same.
+// TestDamageAfterCrash damages a store that was not closed. The end of Pebble's log can't be told then from one that
+// was being written: appends can be missing there. What is served is right all the same.
 func TestDamageAfterCrash(t *testing.T) {
 	t.Parallel()
 	rng := seeded(t)

@@ -57,9 +57,9 @@ func (s *Store) engine() *pebble.Options {
 	return o
 }
 
-// backgroundError hears of a failed compaction, in Pebble's own goroutine. A full disk only means that there is no room:
-// Pebble tries again, and nothing is lost. Anything else is the store's end: goroutines that repeat what failed could
-// make it worse.
+// backgroundError hears of a failed compaction, in Pebble's own goroutine. A full disk only means that there is no
+// room: Pebble tries again, and nothing is lost. Anything else is the store's end: goroutines that repeat what failed
+// could make it worse.
 func (s *Store) backgroundError(err error) {
 	if errors.Is(err, syscall.ENOSPC) {
 		s.room.filled()
@@ -68,8 +68,8 @@ func (s *Store) backgroundError(err error) {
 	s.halt(err)
 }
 
-// flushed hears of the end of each flush, in Pebble's own goroutine. What is flushed stands no longer in the log, so the
-// mark file is moved on.
+// flushed hears of the end of each flush, in Pebble's own goroutine. What is flushed stands no longer in the log, so
+// the mark file is moved on.
 func (s *Store) flushed(info pebble.FlushInfo) {
 	// A flush of nothing ends in an error, which Pebble does not export and does not mind.
 	if info.Err != nil && !strings.HasSuffix(info.Err.Error(), "empty table") {
@@ -102,7 +102,8 @@ func (l logger) Errorf(format string, args ...any) {
 
 func (l logger) Fatalf(format string, args ...any) { l.s.halt(fmt.Errorf(format, args...)) }
 
-// guard runs what calls Pebble and may end in a panic, in Fatalf, or hang because one of Pebble's goroutines ended in it.
+// guard runs what calls Pebble and may end in a panic, in Fatalf, or hang because one of Pebble's goroutines ended in
+// it.
 func (s *Store) guard(what string, fn func() error) error {
 	result := make(chan error, 1)
 	go func() {

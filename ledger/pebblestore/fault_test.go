@@ -130,7 +130,7 @@ func TestFailedSyncIsTheEnd(t *testing.T) {
 	broken.Store(true)
 	err = w.write(t, s, rand.New(rand.NewPCG(1, 2)), j)
 	if !errors.Is(err, ledger.ErrUnknownOutcome) || !errors.Is(err, syscall.EIO) {
-		t.Errorf("the append whose sync failed is answered %v", err)
+		t.Fatalf("the append whose sync failed is answered %v", err)
 	}
 	<-s.Failed()
 	if !errors.Is(s.Err(), syscall.EIO) || syncs.Load() != 1 {

@@ -91,8 +91,8 @@ func readSpan(suffix, value []byte) (span, error) {
 	return s, nil
 }
 
-// appendValue encodes records whose revisions are set: the version, the count, and for each record the lengths and bytes
-// of its header and body. It also gives the size of the records alone.
+// appendValue encodes records whose revisions are set: the version, the count, and for each record the lengths and
+// bytes of its header and body. It also gives the size of the records alone.
 func appendValue(b []byte, records []domain.Record) (out []byte, size int, err error) {
 	b = append(b, valueVersion)
 	b = binary.AppendUvarint(b, uint64(len(records)))

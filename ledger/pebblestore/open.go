@@ -71,8 +71,8 @@ func (s *Store) start(d directory) error {
 	return nil
 }
 
-// found makes an empty Pebble. It is made aside and renamed when it is whole, because Pebble does not take up again what
-// a crash left half made.
+// found makes an empty Pebble. It is made aside and renamed when it is whole, because Pebble does not take up again
+// what a crash left half made.
 func (s *Store) found(d directory) error {
 	aside := d.join(engineDir + tmpSuffix)
 	if err := d.fs.RemoveAll(aside); err != nil {

@@ -1,6 +1,7 @@
 package pebblestore
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -306,4 +307,25 @@ func (s *Store) firstSpan(stream domain.Stream) (span, bool, error) {
 	}
 	at, err := readSpan(nil, value)
 	return at, err == nil, errors.Join(err, closer.Close())
+}
+
+// topOf finds the highest stream of a family, durable or not; empty if there is none.
+func (s *Store) topOf(family string) (top domain.Stream, err error) {
+	if err := s.enter(); err != nil {
+		return "", err
+	}
+	defer s.leave()
+	lower := appendStreamKey(nil, domain.Stream(family))
+	upper := slices.Clone(lower)
+	upper[len(upper)-1]++
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	if !it.Last() {
+		return "", it.Error()
+	}
+	name, _, _ := bytes.Cut(it.Key()[1:], []byte{streamEnd})
+	return domain.Stream(name), nil
 }

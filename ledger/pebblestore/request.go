@@ -28,23 +28,32 @@ type request struct {
 	size     int
 
 	verdict verdict
+	topless bool // with unlooked: the committer has no frontier for the stream's family
 	last    head
 	done    chan struct{} // cap 1
 }
 
-var requests = sync.Pool{New: func() any { return &request{done: make(chan struct{}, 1)} }}
+// requestPool keeps requests for the next appends.
+type requestPool struct{ pool sync.Pool }
+
+func (p *requestPool) get() *request {
+	if r, ok := p.pool.Get().(*request); ok {
+		return r
+	}
+	return &request{done: make(chan struct{}, 1)}
+}
 
 // maxKept is the largest buffer that a request keeps for the next one, in bytes.
 const maxKept = 64 << 10
 
-// release gives the request back. Only who has taken its answer, or has not submitted it, may do so.
-func (r *request) release() {
+// put takes a request back. Only who has taken its answer, or has not submitted it, may do so.
+func (p *requestPool) put(r *request) {
 	buf := r.value[:0]
 	if cap(buf) > maxKept {
 		buf = nil
 	}
 	*r = request{value: buf, done: r.done}
-	requests.Put(r)
+	p.pool.Put(r)
 }
 
 func (r *request) answer(v verdict, last head) {

@@ -29,6 +29,9 @@ type Store struct {
 	closing bool          // guarded by mu: no further append is taken
 	wake    chan struct{} // cap 1: pending or closing has changed
 
+	requests requestPool
+	guesses  guesses
+
 	heads *heads          // the committer's own
 	next  domain.Position // the committer's own: of the next record
 
@@ -76,21 +79,21 @@ func (s *Store) append(ctx context.Context, stream domain.Stream, expected domai
 	if err := validate(stream, expected, records); err != nil {
 		return ledger.Appended{}, err
 	}
-	r := requests.Get().(*request)
+	r := s.requests.get()
 	r.stream, r.expected = stream, expected
 	if err := r.encode(records); err != nil {
-		r.release()
+		s.requests.put(r)
 		return ledger.Appended{}, fmt.Errorf("append to %s: %w", stream, err)
 	}
-	if expected == domain.NoStream {
+	if expected == domain.NoStream && !s.ascending(stream) {
 		if err := s.look(r); err != nil {
-			r.release()
+			s.requests.put(r)
 			return ledger.Appended{}, err
 		}
 	}
 	for {
 		if err := s.submit(r); err != nil {
-			r.release()
+			s.requests.put(r)
 			return ledger.Appended{}, err
 		}
 		select {
@@ -107,15 +110,23 @@ func (s *Store) append(ctx context.Context, stream domain.Stream, expected domai
 		switch r.verdict {
 		case appended:
 			done := ledger.Appended{Revision: r.last.rev, Position: r.last.pos}
-			r.release()
+			s.requests.put(r)
 			return done, nil
 		case lost:
 			last := r.last
-			r.release()
+			s.requests.put(r)
 			return s.judge(ctx, stream, expected, last, records)
 		case unlooked:
+			r.looked = lookup{}
+			if r.topless && expected == domain.NoStream {
+				if err := s.lookTop(r); err != nil {
+					s.requests.put(r)
+					return ledger.Appended{}, err
+				}
+			}
+			s.descended(stream)
 			if err := s.look(r); err != nil {
-				r.release()
+				s.requests.put(r)
 				return ledger.Appended{}, err
 			}
 		}
@@ -132,9 +143,56 @@ func (s *Store) look(r *request) error {
 	if err != nil {
 		return fmt.Errorf("append to %s: %w: %w", r.stream, ledger.ErrUnavailable, err)
 	}
-	r.looked = lookup{known: true, head: at, asOf: asOf}
+	r.looked.known, r.looked.head = true, at
+	if !r.looked.topped {
+		r.looked.asOf = asOf
+	}
 	return nil
 }
+
+// lookTop finds the highest name of the stream's family, for the committer's frontier. It comes before look, and what
+// both say holds as of this one.
+func (s *Store) lookTop(r *request) error {
+	r.looked.asOf = domain.Position(s.applied.Load())
+	top, err := s.topOf(family(r.stream))
+	if errors.Is(err, ledger.ErrClosed) {
+		return err
+	}
+	if err != nil {
+		return fmt.Errorf("append to %s: %w: %w", r.stream, ledger.ErrUnavailable, err)
+	}
+	r.looked.top, r.looked.topped = top, true
+	return nil
+}
+
+// guesses remember, by category, whether new streams are mostly the highest of their family: then it does not pay to
+// look for them first.
+type guesses [256]atomic.Int32
+
+// retryGuess is after how many looks the guess is made again.
+const retryGuess = 64
+
+func guessOf(stream domain.Stream) int {
+	var h byte
+	for i := 0; i < len(stream) && stream[i] != '-'; i++ {
+		h = h*31 + stream[i]
+	}
+	return int(h)
+}
+
+// ascending guesses that the stream is a new one above all others, which the committer can tell by itself.
+func (s *Store) ascending(stream domain.Stream) bool {
+	g := &s.guesses[guessOf(stream)]
+	n := g.Load()
+	if n == 0 {
+		return true
+	}
+	g.CompareAndSwap(n, n-1)
+	return false
+}
+
+// descended says that the guess was wrong.
+func (s *Store) descended(stream domain.Stream) { s.guesses[guessOf(stream)].Store(retryGuess) }
 
 func (s *Store) submit(r *request) error {
 	s.mu.Lock()

@@ -7,9 +7,9 @@ import (
 	"hookledger/domain"
 )
 
-// tail holds the newest records, so that who follows the ledger at its end reads neither Pebble nor decodes. It is a ring
-// by position. The committer writes it, ahead of the durable mark; readers, any number of them, take only what stands
-// at or below the mark.
+// tail holds the newest records, so that who follows the ledger at its end reads neither Pebble nor decodes. It is a
+// ring by position. The committer writes it, ahead of the durable mark; readers, any number of them, take only what
+// stands at or below the mark.
 type tail struct {
 	slots []atomic.Pointer[domain.Record]
 	mask  uint64

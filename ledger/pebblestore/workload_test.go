@@ -151,8 +151,8 @@ type wrong struct{ error }
 
 func wrongf(format string, args ...any) error { return wrong{fmt.Errorf(format, args...)} }
 
-// verify checks a store against the journal: what was answered is there, where it was answered; what is there was tried,
-// and is whole; positions have no gap; and the streams say the same as the ledger.
+// verify checks a store against the journal: what was answered is there, where it was answered; what is there was
+// tried, and is whole; positions have no gap; and the streams say the same as the ledger.
 func (j *journal) verify(t *testing.T, s *Store, acks []ack) error {
 	log, err := collect(t, s)
 	if err != nil {
