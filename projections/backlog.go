@@ -86,8 +86,8 @@ func (b *Backlog) Activate(now time.Time) (active []domain.EndpointKey, next tim
 	return active, next
 }
 
-// Take gives the endpoint's earliest due delivery, which then is in flight until Return or Done. It says false when none
-// is due or the endpoint is disabled: the endpoint then is inactive until Activate names it again.
+// Take gives the endpoint's earliest due delivery, which then is in flight until Return or Done. It says false when
+// none is due or the endpoint is disabled: the endpoint then is inactive until Activate names it again.
 func (b *Backlog) Take(ep domain.EndpointKey, now time.Time) (domain.Due, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

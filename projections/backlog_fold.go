@@ -45,8 +45,8 @@ func (b *Backlog) endpoint(r *domain.Record) {
 	b.schedule(q)
 }
 
-// doubt lets a settled item wait again, at it.next, unless a record up to it.pos says otherwise: its handler had appended
-// up to there when it was done, and not all of that is folded.
+// doubt lets a settled item wait again, at it.next, unless a record up to it.pos says otherwise: its handler had
+// appended up to there when it was done, and not all of that is folded.
 func (b *Backlog) doubt(it *item) {
 	it.again = true
 	b.doubts = append(b.doubts, doubt{it, it.pos})
@@ -76,7 +76,8 @@ func (b *Backlog) routed(r *domain.Record, m *domain.Match) {
 	}
 	event := r.Stream.ID()
 	both := m.Delivery + event // one allocation, and the record itself is not held in memory
-	b.offer(&item{queue: q, id: both[:len(m.Delivery)], event: both[len(m.Delivery):], rev: domain.NoStream}, due, r.Position)
+	b.offer(&item{queue: q, id: both[:len(m.Delivery)], event: both[len(m.Delivery):], rev: domain.NoStream}, due,
+		r.Position)
 }
 
 // started: an attempt is open. Where a handler of this node made it, the item is flying; else nobody here will close it

@@ -260,8 +260,8 @@ func TestAnEdgeThatMovedWhileRowsWereReadStays(t *testing.T) {
 
 var pending = flag.Int("pending", 50_000, "deliveries of the test of a long backlog")
 
-// Semantics: with any number of deliveries pending at one endpoint, a million too, few are in memory, and each is offered
-// exactly once.
+// Semantics: with any number of deliveries pending at one endpoint, a million too, few are in memory, and each is
+// offered exactly once.
 func TestSemanticsALongBacklogNeedsLittleMemory(t *testing.T) {
 	t.Parallel()
 	l, p := ready(t, nil)

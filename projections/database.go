@@ -31,8 +31,8 @@ const (
 	readers  = 4 // connections that read
 )
 
-// database is one SQLite file: a connection that writes, and some that read beside it (WAL). It runs without sync, so it
-// survives the death of the process, but not that of the machine; see the mark in mark.go.
+// database is one SQLite file: a connection that writes, and some that read beside it (WAL). It runs without sync, so
+// it survives the death of the process, but not that of the machine; see the mark in mark.go.
 type database struct {
 	path  string
 	mark  mark
@@ -198,7 +198,8 @@ func readCheckpoint(ctx context.Context, q queryer) (checkpoint, error) {
 	case err != nil:
 		return checkpoint{}, fmt.Errorf("read the checkpoint: %w", err)
 	case fold != foldVersion:
-		return checkpoint{}, fmt.Errorf("%w: they were folded by version %d, this binary's is %d", errDamaged, fold, foldVersion)
+		return checkpoint{}, fmt.Errorf("%w: they were folded by version %d, this binary's is %d", errDamaged, fold,
+			foldVersion)
 	}
 	if c.record, err = ulid.ParseStrict(record); err != nil {
 		return checkpoint{}, fmt.Errorf("%w: their checkpoint names no record", errDamaged)

@@ -56,7 +56,8 @@ func TestTheDirectoryFindsKeysByTheirHash(t *testing.T) {
 	t.Parallel()
 	l, p := ready(t, nil)
 	hash := sha256.Sum256([]byte("hl_secret"))
-	l.append(domain.KeyStream(ten, "key_1"), ten, "", &domain.KeyIssued{Prefix: "hl_se", Hash: hash[:], Role: domain.RoleAdmin})
+	l.append(domain.KeyStream(ten, "key_1"), ten, "", &domain.KeyIssued{Prefix: "hl_se", Hash: hash[:],
+		Role: domain.RoleAdmin})
 	platform := sha256.Sum256([]byte("hl_platform"))
 	l.append(domain.KeyStream(domain.AnyTenant, "key_2"), domain.AnyTenant, "", &domain.KeyIssued{Hash: platform[:],
 		Role: domain.RoleOperator})
@@ -114,7 +115,8 @@ func TestAStartLoadsTheDirectory(t *testing.T) {
 		if due := takeAll(t, l, p, key1); len(due) != 0 {
 			t.Errorf("a disabled endpoint's %v are offered", due)
 		}
-		if err := errors.Join(p.Directory().WaitFor(t.Context(), l.Head()), p.WaitFor(t.Context(), l.Head()), p.Close()); err != nil {
+		if err := errors.Join(p.Directory().WaitFor(t.Context(), l.Head()), p.WaitFor(t.Context(), l.Head()),
+			p.Close()); err != nil {
 			t.Fatal(err)
 		}
 	}

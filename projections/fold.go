@@ -186,8 +186,8 @@ func (b *batch) delivery(r *domain.Record) error {
 	return nil
 }
 
-// scheduled is the state of a row that was not read: no attempt was begun, and what is not known here (the event's type)
-// never changes in a row.
+// scheduled is the state of a row that was not read: no attempt was begun, and what is not known here (the event's
+// type) never changes in a row.
 func (b *batch) scheduled(r *domain.Record, f *domain.DeliveryScheduled) *deliveryState {
 	d := &deliveryState{Delivery: *domain.NewDelivery(), stored: true, createdAt: micros(f.DueAt)}
 	d.Tenant, d.ID, d.Event, d.Endpoint = r.Tenant, r.Stream.ID(), f.Event, f.Endpoint

@@ -11,8 +11,8 @@ import (
 	"hookledger/domain"
 )
 
-// history writes a random history: events to several endpoints, attempts that succeed, fail, are interrupted or answered
-// late, retries, cancellations, and endpoints that are disabled, enabled and removed.
+// history writes a random history: events to several endpoints, attempts that succeed, fail, are interrupted or
+// answered late, retries, cancellations, and endpoints that are disabled, enabled and removed.
 func writeHistory(rt *rapid.T, l *fakeLedger, steps int) {
 	l.tenant(ten)
 	var endpoints []string
@@ -219,7 +219,8 @@ func TestARecordThatContradictsTheRowsStopsTheHistory(t *testing.T) {
 	t.Parallel()
 	l := newFakeLedger()
 	l.tenant(ten)
-	l.append(domain.DeliveryStream(ten, "dlv_ghost"), ten, "evt_1", &domain.DeliverySucceeded{Attempt: "att_1", Attempts: 1})
+	l.append(domain.DeliveryStream(ten, "dlv_ghost"), ten, "evt_1",
+		&domain.DeliverySucceeded{Attempt: "att_1", Attempts: 1})
 	p := l.opened(t, nil)
 	s := p.Status()[1]
 	if s.Name != nameHistory || s.Record != l.records[1].ID.String() || s.Position != l.records[0].Position {

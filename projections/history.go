@@ -103,8 +103,8 @@ func (h *history) pause(ctx context.Context, d time.Duration) error {
 	return nil
 }
 
-// step folds one transaction. What can pass by itself is repeated; a record that can't be folded and a damaged file stop
-// the projection: then step waits for ctx to end, for the rest of the process goes on.
+// step folds one transaction. What can pass by itself is repeated; a record that can't be folded and a damaged file
+// stop the projection: then step waits for ctx to end, for the rest of the process goes on.
 func (h *history) step(ctx context.Context, limit domain.Position) error {
 	err := h.advance(ctx, limit)
 	h.setFailing(err)

@@ -161,7 +161,8 @@ func (l *fakeLedger) ReadAll(ctx context.Context, after domain.Position) iter.Se
 	}
 }
 
-func (l *fakeLedger) ReadStream(ctx context.Context, s domain.Stream, from domain.Revision) iter.Seq2[*domain.Record, error] {
+func (l *fakeLedger) ReadStream(ctx context.Context, s domain.Stream,
+	from domain.Revision) iter.Seq2[*domain.Record, error] {
 	return func(yield func(*domain.Record, error) bool) {
 		for r, err := range l.ReadAll(ctx, 0) {
 			if err == nil && (r.Stream != s || r.Revision < from) {
@@ -307,7 +308,8 @@ func (l *fakeLedger) cancel(delivery string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	d := l.deliveries[delivery]
-	if records := d.Cancel(domain.Stamp{At: l.clock, Base: l.newID()}, d.due, policy, "endpoint_removed"); len(records) > 0 {
+	if records := d.Cancel(domain.Stamp{At: l.clock, Base: l.newID()}, d.due, policy,
+		"endpoint_removed"); len(records) > 0 {
 		l.write(records)
 	}
 }

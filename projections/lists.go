@@ -109,7 +109,8 @@ func firstID(prefix string, t time.Time) string {
 }
 
 // page runs a list's query on one state of the rows.
-func page[T any](ctx context.Context, db *database, l *list, scan func(*sql.Rows, *T) error, at func(*T) cursor) (Page[T], error) {
+func page[T any](ctx context.Context, db *database, l *list, scan func(*sql.Rows, *T) error,
+	at func(*T) cursor) (Page[T], error) {
 	query, args, err := l.build()
 	if err != nil {
 		return Page[T]{}, err
@@ -204,7 +205,8 @@ func deliveryList(f DeliveryFilter, held []any) *list {
 
 // Attempts lists attempts, by when they started.
 func (p *Projections) Attempts(ctx context.Context, f AttemptFilter) (Page[AttemptRow], error) {
-	return page(ctx, p.db, attemptList(f), scanAttempt, func(a *AttemptRow) cursor { return cursor{micros(a.StartedAt), a.ID} })
+	return page(ctx, p.db, attemptList(f), scanAttempt,
+		func(a *AttemptRow) cursor { return cursor{micros(a.StartedAt), a.ID} })
 }
 
 func attemptList(f AttemptFilter) *list {

@@ -115,7 +115,8 @@ func TestListsSelectWhatTheFilterSays(t *testing.T) {
 		}
 		return len(page.Rows)
 	}
-	for f, want := range map[string]int{"": 60, "*": 60, "agent.*": 24, "agent.budget_alert": 12, "agent": 12, "agents.*": 12,
+	for f, want := range map[string]int{"": 60, "*": 60, "agent.*": 24, "agent.budget_alert": 12, "agent": 12,
+		"agents.*":  12,
 		"nothing.*": 0, "agent.budget_alert.*": 0} {
 		if got := events(EventFilter{Type: f}); got != want {
 			t.Errorf("events of %q: %d, want %d", f, got, want)
@@ -190,7 +191,8 @@ func TestACursorThatIsNoneIsRefused(t *testing.T) {
 	t.Parallel()
 	_, p := ready(t, nil)
 	for _, c := range []string{"x", "!!!", "YWJj", cursor{5, ""}.encode()} {
-		if _, err := p.Events(t.Context(), EventFilter{List: List{Tenant: ten, Cursor: c}}); domain.Code(err) != "invalid_cursor" {
+		_, err := p.Events(t.Context(), EventFilter{List: List{Tenant: ten, Cursor: c}})
+		if domain.Code(err) != "invalid_cursor" {
 			t.Errorf("%q: %v", c, err)
 		}
 	}
@@ -250,7 +252,8 @@ func TestNoListScansOrSortsATable(t *testing.T) {
 		}
 	}
 	e := &explaining{queryer: p.db.r}
-	if err := scanRows(t.Context(), e, refillQuery, []any{ten, ep1, 5, "x", 10}, func(*sql.Rows) error { return nil }); err != nil {
+	if err := scanRows(t.Context(), e, refillQuery, []any{ten, ep1, 5, "x", 10},
+		func(*sql.Rows) error { return nil }); err != nil {
 		t.Fatal(err)
 	}
 	if len(e.plans) != 1 || !strings.Contains(e.plans[0], "due_at>?") || strings.Contains(e.plans[0], "B-TREE") {

@@ -21,7 +21,8 @@ type live struct {
 	progress  progress
 }
 
-// run folds until ctx ends, the store fails, or a record can't be folded; then the rest of the process goes on without it.
+// run folds until ctx ends, the store fails, or a record can't be folded; then the rest of the process goes on without
+// it.
 func (l *live) run(ctx context.Context) error {
 	for {
 		if err := l.store.Wait(ctx, l.progress.position()); err != nil {

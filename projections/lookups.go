@@ -17,7 +17,8 @@ func (p *Projections) Event(ctx context.Context, tenant, id string) (EventRow, e
 
 // Delivery gives one delivery, likewise.
 func (p *Projections) Delivery(ctx context.Context, tenant, id string) (DeliveryRow, error) {
-	d, err := one(ctx, p, "delivery", "SELECT "+deliveryColumns+" FROM deliveries WHERE tenant = ? AND id = ?", tenant, id, scanDelivery)
+	d, err := one(ctx, p, "delivery", "SELECT "+deliveryColumns+" FROM deliveries WHERE tenant = ? AND id = ?", tenant, id,
+		scanDelivery)
 	if err == nil {
 		p.hold(&d)
 	}
@@ -26,7 +27,8 @@ func (p *Projections) Delivery(ctx context.Context, tenant, id string) (Delivery
 
 // Attempt gives one attempt, likewise.
 func (p *Projections) Attempt(ctx context.Context, tenant, id string) (AttemptRow, error) {
-	return one(ctx, p, "attempt", "SELECT "+attemptColumns+" FROM attempts WHERE tenant = ? AND id = ?", tenant, id, scanAttempt)
+	return one(ctx, p, "attempt", "SELECT "+attemptColumns+" FROM attempts WHERE tenant = ? AND id = ?", tenant, id,
+		scanAttempt)
 }
 
 // EventDeliveries gives an event's deliveries, by endpoint. An event that is not there is refused like Event's.
@@ -50,7 +52,8 @@ func (p *Projections) EventDeliveries(ctx context.Context, tenant, event string)
 	return out, nil
 }
 
-func one[T any](ctx context.Context, p *Projections, what, query, tenant, id string, scan func(*sql.Rows, *T) error) (T, error) {
+func one[T any](ctx context.Context, p *Projections, what, query, tenant, id string,
+	scan func(*sql.Rows, *T) error) (T, error) {
 	var row T
 	var found bool
 	look := func() error {

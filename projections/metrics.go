@@ -23,7 +23,8 @@ func newMetrics() *metrics {
 		records: prometheus.NewCounter(prometheus.CounterOpts{Name: "hookledger_projection_records_total",
 			Help: "Records that the history folded."}),
 		refill: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "hookledger_backlog_refill_seconds",
-			Help: "Time of reading waiting deliveries back into memory.", Buckets: prometheus.ExponentialBuckets(0.0005, 2.5, 9)}),
+			Help:    "Time of reading waiting deliveries back into memory.",
+			Buckets: prometheus.ExponentialBuckets(0.0005, 2.5, 9)}),
 	}
 }
 

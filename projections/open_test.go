@@ -166,8 +166,8 @@ func alter(t *testing.T, path, statement string) {
 	}
 }
 
-// A page that turns out to be damaged, at the start or while rows are read, leads to rows that are folded anew: at once,
-// or at the next start.
+// A page that turns out to be damaged, at the start or while rows are read, leads to rows that are folded anew: at
+// once, or at the next start.
 func TestDamagedPagesAreNoticedAndTheRowsFoldedAnew(t *testing.T) {
 	t.Parallel()
 	for _, from := range []int{20, 60, 90} { // per cent of the file

@@ -68,8 +68,8 @@ func (p *Projections) Directory() *Directory { return p.directory }
 func (p *Projections) Backlog() *Backlog { return p.backlog }
 
 // Open opens the rows in cfg.Dir, folds what they lack, and loads what is held in memory. Rows that are damaged, of
-// another ledger or of another version are folded anew; Status says why. A record that can't be folded is no error here:
-// it stops a projection, and Status names it. Close releases the rows.
+// another ledger or of another version are folded anew; Status says why. A record that can't be folded is no error
+// here: it stops a projection, and Status names it. Close releases the rows.
 func Open(ctx context.Context, cfg Config) (*Projections, error) {
 	cfg = cfg.withDefaults()
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
@@ -190,7 +190,8 @@ func (p *Projections) Close() error {
 	return errors.Join(p.history.w.close(), p.db.close())
 }
 
-// WaitFor returns once the rows hold every record up to the position; it does not wait for the next flush but causes it.
+// WaitFor returns once the rows hold every record up to the position; it does not wait for the next flush but causes
+// it.
 func (p *Projections) WaitFor(ctx context.Context, pos domain.Position) error {
 	p.history.want(pos)
 	return p.history.progress.wait(ctx, pos)

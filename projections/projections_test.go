@@ -41,7 +41,8 @@ func TestTheHistoryHoldsWhatHappened(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.Status != domain.StatusRetrying || got.Attempts != 1 || got.LastCode != 500 || got.LastError != domain.CodeHTTPStatus {
+	if got.Status != domain.StatusRetrying || got.Attempts != 1 || got.LastCode != 500 ||
+		got.LastError != domain.CodeHTTPStatus {
 		t.Errorf("delivery: %+v", got)
 	}
 	at, err := p.Attempt(t.Context(), ten, a)

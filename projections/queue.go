@@ -7,7 +7,8 @@ import (
 	"hookledger/domain"
 )
 
-// place is a delivery's place among those that wait at an endpoint: by due time, then by id. Rows are read in this order.
+// place is a delivery's place among those that wait at an endpoint: by due time, then by id. Rows are read in this
+// order.
 type place struct {
 	due int64 // microseconds
 	id  string

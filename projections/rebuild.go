@@ -21,8 +21,8 @@ type Rebuilt struct {
 	Digest   string
 }
 
-// Rebuild folds the rows anew into a fresh file, which then takes the place of the old one; until then the old one stays
-// as it is. Nothing else may have them open.
+// Rebuild folds the rows anew into a fresh file, which then takes the place of the old one; until then the old one
+// stays as it is. Nothing else may have them open.
 func Rebuild(ctx context.Context, cfg Config) (Rebuilt, error) {
 	cfg = cfg.withDefaults()
 	start := time.Now()
@@ -38,7 +38,8 @@ func Rebuild(ctx context.Context, cfg Config) (Rebuilt, error) {
 	if err != nil {
 		return Rebuilt{}, fmt.Errorf("make the new rows: %w", err)
 	}
-	h := &history{store: cfg.Store, db: db, w: newWriter(db.write), size: cfg.FlushSize, log: cfg.Logger, metrics: newMetrics()}
+	h := &history{store: cfg.Store, db: db, w: newWriter(db.write), size: cfg.FlushSize, log: cfg.Logger,
+		metrics: newMetrics()}
 	err = h.catchUp(ctx)
 	var digest string
 	if err == nil {
@@ -59,8 +60,8 @@ func Rebuild(ctx context.Context, cfg Config) (Rebuilt, error) {
 	return Rebuilt{Position: h.at.position, Took: time.Since(start), Digest: digest}, nil
 }
 
-// replace puts a closed file in the place of another. The mark says "damaged" while neither is whole, so that a crash in
-// between leads to another rebuild.
+// replace puts a closed file in the place of another. The mark says "damaged" while neither is whole, so that a crash
+// in between leads to another rebuild.
 func replace(fresh, path string) error {
 	m := mark{path: path + ".state"}
 	if err := m.set(markDamaged); err != nil {

@@ -88,8 +88,8 @@ func (f *refiller) refill(ctx context.Context) (time.Duration, error) {
 	}
 }
 
-// lacking names the endpoints that need rows and the orphans whose rows are there, by tenant; the position that the rows should
-// reach soon, 0 for none; and when the next endpoint will need rows because what they hold comes near.
+// lacking names the endpoints that need rows and the orphans whose rows are there, by tenant; the position that the
+// rows should reach soon, 0 for none; and when the next endpoint will need rows because what they hold comes near.
 func (b *Backlog) lacking() (jobs []refillJob, orphans map[string][]string, want domain.Position, next time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -134,7 +134,8 @@ func scanWaiting(rows *sql.Rows, w *waitingRow) error {
 }
 
 // rows runs a query and says at which position the rows stood.
-func (f *refiller) rows(ctx context.Context, query string, args ...any) (rows []waitingRow, at domain.Position, err error) {
+func (f *refiller) rows(ctx context.Context, query string, args ...any) (rows []waitingRow, at domain.Position,
+	err error) {
 	err = f.db.view(ctx, func(q queryer, c checkpoint) error {
 		at = c.position
 		return scanRows(ctx, q, query, args, func(r *sql.Rows) error {

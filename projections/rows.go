@@ -6,8 +6,8 @@ import (
 	"hookledger/domain"
 )
 
-// Page is a part of a list. Rows are never nil. AsOf and AsOfPosition say up to which record of the ledger it was folded;
-// AsOf is that record's time, zero on an empty ledger.
+// Page is a part of a list. Rows are never nil. AsOf and AsOfPosition say up to which record of the ledger it was
+// folded; AsOf is that record's time, zero on an empty ledger.
 type Page[T any] struct {
 	Rows         []T
 	NextCursor   string // for the page behind this one; empty where there is none

@@ -71,7 +71,8 @@ func TestStatusAndMetricsSayHowFarBehind(t *testing.T) {
 	l.post(ten, ep1)
 	p.live.progress.behind(l.now().Add(-3 * time.Second))
 	s := p.Status()
-	if len(s) != 2 || s[0].Name != nameLive || s[0].Behind != 3*time.Second || s[0].Head != l.Head() || s[0].Position >= s[0].Head {
+	if len(s) != 2 || s[0].Name != nameLive || s[0].Behind != 3*time.Second || s[0].Head != l.Head() ||
+		s[0].Position >= s[0].Head {
 		t.Errorf("status %+v", s)
 	}
 	settleDown(t, l, p)
@@ -87,8 +88,9 @@ func TestStatusAndMetricsSayHowFarBehind(t *testing.T) {
 		m := f.GetMetric()[0]
 		seen[f.GetName()] = m.GetGauge().GetValue() + m.GetCounter().GetValue() + float64(m.GetHistogram().GetSampleCount())
 	}
-	for name, want := range map[string]float64{"hookledger_projection_lag_positions": 0, "hookledger_projection_stopped": 0,
-		"hookledger_backlog_held": 1, "hookledger_projection_rows_total": 5, "hookledger_projection_flush_seconds": 2} {
+	for name, want := range map[string]float64{"hookledger_projection_lag_positions": 0,
+		"hookledger_projection_stopped": 0,
+		"hookledger_backlog_held":       1, "hookledger_projection_rows_total": 5, "hookledger_projection_flush_seconds": 2} {
 		if got, ok := seen[name]; !ok || got != want {
 			t.Errorf("%s is %v %v, want %v", name, got, ok, want)
 		}
@@ -130,8 +132,9 @@ func TestOnARealLedgerEverythingEnds(t *testing.T) {
 		return done.Position
 	}
 	write(domain.TenantStream(ten), domain.NoStream, &domain.TenantRegistered{Name: ten})
-	pos := write(domain.EndpointStream(ten, ep1), domain.NoStream, &domain.EndpointRegistered{Config: domain.EndpointConfig{
-		Kind: "webhook", Scheme: "https", Host: "example.com", EventTypes: []string{"*"}}})
+	pos := write(domain.EndpointStream(ten, ep1), domain.NoStream,
+		&domain.EndpointRegistered{Config: domain.EndpointConfig{
+			Kind: "webhook", Scheme: "https", Host: "example.com", EventTypes: []string{"*"}}})
 	if err := p.Directory().WaitFor(ctx, pos); err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +154,8 @@ func TestOnARealLedgerEverythingEnds(t *testing.T) {
 		seen[d.Delivery] = true
 		mu.Unlock()
 		attempt := domain.NewID(domain.PrefixAttempt, ulid.Make())
-		write(domain.DeliveryStream(ten, d.Delivery), domain.NoStream, &domain.DeliveryScheduled{Event: d.Event, Endpoint: ep1},
+		write(domain.DeliveryStream(ten, d.Delivery), domain.NoStream,
+			&domain.DeliveryScheduled{Event: d.Event, Endpoint: ep1},
 			&domain.AttemptStarted{Attempt: attempt, N: 1, StartedAt: time.Now()}, &domain.RequestSigned{Attempt: attempt})
 		write(domain.DeliveryStream(ten, d.Delivery), 2, &domain.ResponseReceived{Attempt: attempt, Status: 200},
 			&domain.DeliverySucceeded{Attempt: attempt, Attempts: 1})

@@ -65,7 +65,8 @@ func (db *database) loadWaiting(ctx context.Context, b *Backlog) error {
 			b.queue(key).lower(place{})
 		}
 	}
-	const open = "SELECT " + waitingColumns + " FROM deliveries INDEXED BY deliveries_status WHERE status <> 'succeeded' " +
+	const open = "SELECT " + waitingColumns +
+		" FROM deliveries INDEXED BY deliveries_status WHERE status <> 'succeeded' " +
 		"AND status = 'in_flight'"
 	return scanRows(ctx, db.write, open, nil, func(rows *sql.Rows) error {
 		var w waitingRow

@@ -101,7 +101,8 @@ func (w *writer) write(ctx context.Context, b *batch) (int, error) {
 	if err := w.writeConfig(ctx, b.config); err != nil {
 		return 0, fmt.Errorf("write the configuration: %w", err)
 	}
-	b.eventOrder, b.deliveryOrder, b.attemptOrder, b.config = b.eventOrder[:0], b.deliveryOrder[:0], b.attemptOrder[:0], nil
+	b.eventOrder, b.deliveryOrder, b.attemptOrder, b.config = b.eventOrder[:0], b.deliveryOrder[:0], b.attemptOrder[:0],
+		nil
 	return n, nil
 }
 

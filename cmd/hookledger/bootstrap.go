@@ -79,7 +79,8 @@ func (s *server) bootstrap(ctx context.Context, cfg serverConfig) error {
 	return s.proj.Directory().WaitFor(ctx, max(done.Position, keyDone.Position))
 }
 
-// issueAdminKey puts the admin key's hash on the ledger. Its id derives from the hash, so that every start names the same.
+// issueAdminKey puts the admin key's hash on the ledger. Its id derives from the hash, so that every start names the
+// same.
 func (s *server) issueAdminKey(ctx context.Context, stamp func() domain.Stamp) (ledger.Appended, error) {
 	hash := sha256.Sum256([]byte(s.AdminKey.Reveal()))
 	id := domain.NewID(domain.PrefixKey, domain.DerivedID(time.UnixMilli(0), "admin key", string(hash[:])))

@@ -106,7 +106,8 @@ func (o *oracle) post(n *node, prefix string, stop chan struct{}) {
 		default:
 		}
 		id := fmt.Sprintf("%s-%d", prefix, i)
-		body := fmt.Sprintf(`{"id":%q,"event":"agent.status_changed","data":{"agentId":"a","from":"online","to":"offline"}}`, id)
+		body := fmt.Sprintf(`{"id":%q,"event":"agent.status_changed","data":{"agentId":"a","from":"online","to":"offline"}}`,
+			id)
 		code, _, err := n.call(http.MethodPost, "/v1/events", []byte(body))
 		if err != nil {
 			return

@@ -49,18 +49,22 @@ Requests go to public addresses only; --allow-cidr adds networks of yours, and -
 	flags := c.Flags()
 	flags.StringVar(&f.dataDir, "data-dir", defaultDataDir, "where everything is kept")
 	flags.StringVar(&f.listen, "listen", defaultListen, "address of the API")
-	flags.StringVar(&f.adminListen, "admin-listen", "", "address of its own for /metrics and health (default: with the API)")
+	flags.StringVar(&f.adminListen, "admin-listen", "",
+		"address of its own for /metrics and health (default: with the API)")
 	flags.StringVar(&f.tlsCert, "tls-cert", "", "certificate (PEM), for HTTPS")
 	flags.StringVar(&f.tlsKey, "tls-key", "", "its key (PEM)")
-	flags.StringSliceVar(&f.allowCIDR, "allow-cidr", nil, "network that requests may go to although it is not public, on any port")
+	flags.StringSliceVar(&f.allowCIDR, "allow-cidr", nil,
+		"network that requests may go to although it is not public, on any port")
 	flags.UintSliceVar(&f.allowPort, "allow-port", nil, "narrow public addresses to these ports (default: any)")
 	flags.BoolVar(&f.dev, "dev", false, "for development: requests may go to this machine")
-	flags.BoolVar(&f.deliver, "deliver", true, "send; --deliver=false takes events in and keeps them due for a later start")
+	flags.BoolVar(&f.deliver, "deliver", true,
+		"send; --deliver=false takes events in and keeps them due for a later start")
 	flags.IntVar(&f.window, "window", delivery.DefaultWindow, "attempts under way at once")
 	flags.Uint64Var(&f.lowWater, "low-water", 256<<20, "free bytes of the disk below which no event is taken")
 	flags.StringVar(&f.logFormat, "log-format", "text", "text or json")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
-	asSetting(flags, "data-dir", "listen", "admin-listen", "tls-cert", "tls-key", "allow-cidr", "allow-port", "dev", "deliver",
+	asSetting(flags, "data-dir", "listen", "admin-listen", "tls-cert", "tls-key", "allow-cidr", "allow-port", "dev",
+		"deliver",
 		"window", "low-water", "log-format", "log-level")
 	return c
 }
@@ -98,7 +102,8 @@ func (a *app) serve(cmd *cobra.Command, f *serveFlags) error {
 
 // serverConfig checks the flags, and reads the secrets.
 func (a *app) serverConfig(f *serveFlags) (serverConfig, error) {
-	cfg := serverConfig{DataDir: f.dataDir, Listen: f.listen, AdminListen: f.adminListen, TLSCert: f.tlsCert, TLSKey: f.tlsKey,
+	cfg := serverConfig{DataDir: f.dataDir, Listen: f.listen, AdminListen: f.adminListen, TLSCert: f.tlsCert,
+		TLSKey:     f.tlsKey,
 		NoDelivery: !f.deliver, Window: f.window, LowWater: f.lowWater}
 	cfg.Egress.Dev = f.dev
 	for _, c := range f.allowCIDR {

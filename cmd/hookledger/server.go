@@ -51,7 +51,7 @@ const (
 	maxHeaderBytes    = 32 << 10
 	intakeGrace       = 5 * time.Second
 	catchUpGrace      = 10 * time.Second
-	bodyCacheBytes    = 32 << 20
+	bodyCacheBytes    = 8 << 20
 )
 
 // server is a running node: it owns its stores and goroutines from startServer to Close.
@@ -236,7 +236,8 @@ func (s *server) Wait(ctx context.Context) error {
 }
 
 // Close ends the server in order: no more requests, then no more attempts once the open ones have their outcome on the
-// ledger, then the read models when they hold it all, then the stores. It returns what went wrong; a second call the same.
+// ledger, then the read models when they hold it all, then the stores. It returns what went wrong; a second call the
+// same.
 func (s *server) Close() error {
 	s.closeOnce.Do(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), intakeGrace)
@@ -257,8 +258,8 @@ func (s *server) Close() error {
 	return s.closeErr
 }
 
-// catchUp lets the read models reach the ledger's end, so that the next start has nothing to fold. It is a courtesy: what
-// they miss is folded then.
+// catchUp lets the read models reach the ledger's end, so that the next start has nothing to fold. It is a courtesy:
+// what they miss is folded then.
 func (s *server) catchUp() {
 	ctx, cancel := context.WithTimeout(context.Background(), catchUpGrace)
 	defer cancel()

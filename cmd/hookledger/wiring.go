@@ -59,7 +59,7 @@ func listen(address, cert, key string) (net.Listener, error) {
 	if (cert == "") != (key == "") {
 		return nil, errors.New("one of --tls-cert and --tls-key is missing: give both, or none for plain HTTP")
 	}
-	l, err := net.Listen("tcp", address)
+	l, err := net.Listen("tcp", address) //nolint:noctx // it does not block
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w: is another server running there? Give another --listen", address, err)
 	}
