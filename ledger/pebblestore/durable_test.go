@@ -63,9 +63,8 @@ func TestNothingShowsBeforeItIsDurable(t *testing.T) {
 		go func() { woken <- s.Wait(context.Background(), before.Position) }()
 		synctest.Wait()
 
-		if len(answers) > 0 {
-			a := <-answers
-			t.Errorf("%s is answered before the sync has ended: %+v, %v", a.name, a.done, a.err)
+		if n := len(answers); n > 0 {
+			t.Errorf("%d appends are answered before the sync has ended", n)
 		}
 		if len(woken) > 0 {
 			t.Error("a wait ends before the sync has ended")
