@@ -5,12 +5,16 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"hookledger/delivery"
 )
+
+// gcPercent is Go's GOGC where the environment sets none.
+const gcPercent = 250
 
 // serveFlags are serve's own.
 type serveFlags struct {
@@ -80,6 +84,10 @@ func (a *app) serve(cmd *cobra.Command, f *serveFlags) error {
 	if host, _, _ := net.SplitHostPort(f.listen); f.tlsCert == "" && !loopbackHost(host) {
 		cfg.Logger.Warn("plain HTTP on an address that others reach: give --tls-cert and --tls-key, or put a TLS proxy before it",
 			"listen", f.listen)
+	}
+	if a.getenv("GOGC") == "" {
+		// What lives long is little and bounded, and what an attempt leaves behind is much: collect less often.
+		debug.SetGCPercent(gcPercent)
 	}
 	s, err := startServer(cmd.Context(), cfg)
 	if err != nil {
