@@ -213,7 +213,7 @@ func (db *database) view(ctx context.Context, fn func(queryer, checkpoint) error
 	if err != nil {
 		return fmt.Errorf("read the rows: %w", db.broken(err))
 	}
-	defer tx.Rollback() //nolint:errcheck // nothing was written
+	defer tx.Rollback()
 	c, err := readCheckpoint(ctx, tx)
 	if err == nil {
 		err = fn(tx, c)

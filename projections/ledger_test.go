@@ -175,7 +175,8 @@ func (l *fakeLedger) ReadStream(ctx context.Context, s domain.Stream,
 	}
 }
 
-// forget drops the records up to the position, which nobody will read any more.
+// forget drops the records up to the position, which nobody will read any more, and where streams stand: none of those
+// that are there may be written again.
 func (l *fakeLedger) forget(pos domain.Position) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -184,6 +185,7 @@ func (l *fakeLedger) forget(pos domain.Position) {
 		n++
 	}
 	l.records, l.dropped = slices.Clone(l.records[n:]), l.dropped+n
+	l.streams = map[domain.Stream]domain.Revision{} // as large as the ledger was long
 }
 
 // What the author writes.

@@ -99,7 +99,7 @@ func scanRows(ctx context.Context, q queryer, query string, args []any, scan fun
 	if err != nil {
 		return err
 	}
-	defer rows.Close() //nolint:errcheck // Err has said it
+	defer rows.Close()
 	for rows.Next() {
 		if err := scan(rows); err != nil {
 			return err
