@@ -41,7 +41,7 @@ func (f *failing) wrap(fs vfs.FS) vfs.FS {
 		if n < f.at || n > f.at && f.once {
 			return nil
 		}
-		if f.err == syscall.ENOSPC && op.Kind.ReadOrWrite() == errorfs.OpIsRead {
+		if errors.Is(f.err, syscall.ENOSPC) && op.Kind.ReadOrWrite() == errorfs.OpIsRead {
 			return nil // a full disk can be read
 		}
 		f.met.CompareAndSwap(nil, &op)

@@ -22,7 +22,8 @@ func TestNewStreamsAreToldFromOldOnes(t *testing.T) {
 	s := open(t, cfg)
 	names := make([]domain.Stream, 0, 800)
 	for i := range cap(names) / 2 {
-		names = append(names, domain.EventStream("a", fmt.Sprintf("%04d", i)), domain.DeliveryStream("b", fmt.Sprintf("%04d", i)))
+		id := fmt.Sprintf("%04d", i)
+		names = append(names, domain.EventStream("a", id), domain.DeliveryStream("b", id))
 	}
 	// Mostly upwards, with a few that come early or late.
 	for range len(names) / 5 {

@@ -40,7 +40,8 @@ type touched struct {
 }
 
 func newHeads(size int, floor domain.Position) *heads {
-	return &heads{byStream: make(map[domain.Stream]head), frontiers: map[string]domain.Stream{}, ring: make([]touched, size), floor: floor}
+	return &heads{byStream: make(map[domain.Stream]head), frontiers: make(map[string]domain.Stream),
+		ring: make([]touched, size), floor: floor}
 }
 
 // family is the part of a stream's name that its category and tenant make.

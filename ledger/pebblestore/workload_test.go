@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"sync"
 	"testing"
 
@@ -72,6 +74,17 @@ func (j *journal) answers() []ack {
 	return j.acks
 }
 
+// streams names all streams that an append was tried on.
+func (j *journal) streams() []domain.Stream {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	seen := make(map[domain.Stream]bool)
+	for _, a := range j.attempts {
+		seen[a.stream] = true
+	}
+	return slices.Collect(maps.Keys(seen))
+}
+
 func (j *journal) attempt(id ulid.ULID) (attempt, bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -106,7 +119,7 @@ func (w workload) run(t *testing.T, rng *rand.Rand, j *journal) error {
 			work.Go(func() { errs[i] = w.write(t, s, own, j) })
 		}
 		work.Wait()
-		if err := errors.Join(append(errs, s.Close())...); err != nil {
+		if err := errors.Join(errors.Join(errs...), s.Close()); err != nil {
 			return err
 		}
 	}
@@ -178,6 +191,13 @@ func (j *journal) verify(t *testing.T, s *Store, acks []ack) error {
 	for on, want := range streams {
 		if err := j.verifyStream(t, s, on, want); err != nil {
 			return err
+		}
+	}
+	for _, on := range j.streams() {
+		if streams[on] == nil {
+			if err := j.verifyStream(t, s, on, nil); err != nil {
+				return err
+			}
 		}
 	}
 	for _, a := range acks {

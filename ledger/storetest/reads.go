@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"errors"
+	"iter"
 	"sync"
 	"testing"
 
@@ -126,11 +127,15 @@ func leavingReads(t *testing.T, h Harness) {
 	on := stream()
 	mustAppend(t, s, on, domain.NoStream, some(on, 5))
 	mustAppend(t, s, on, 4, some(on, 5))
-	for range s.ReadStream(t.Context(), on, 0) {
-		break
-	}
-	for range s.ReadAll(t.Context(), 0) {
-		break
+	for _, seq := range []iter.Seq2[*domain.Record, error]{
+		s.ReadStream(t.Context(), on, 0), s.ReadAll(t.Context(), 0),
+	} {
+		for _, err := range seq {
+			if err != nil {
+				t.Errorf("read: %v", err)
+			}
+			break
+		}
 	}
 
 	// An append from within a read is no dead end.
