@@ -29,7 +29,7 @@ type Config struct {
 	Now        func() time.Time      // nil: time.Now
 	Metrics    prometheus.Registerer // nil: none
 	Logger     *slog.Logger          // nil: none
-	FlushEvery time.Duration         // how long records may wait for their transaction; 0: 100 ms
+	FlushEvery time.Duration         // how long records may wait for their transaction; 0: 250 ms
 	FlushSize  int                   // records of one transaction; 0: 20,000
 }
 
@@ -41,7 +41,7 @@ func (c Config) withDefaults() Config {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	if c.FlushEvery <= 0 {
-		c.FlushEvery = 100 * time.Millisecond
+		c.FlushEvery = 250 * time.Millisecond
 	}
 	if c.FlushSize <= 0 {
 		c.FlushSize = 20_000
