@@ -255,7 +255,7 @@ type timedLanes []*lane
 func (h timedLanes) Len() int           { return len(h) }
 func (h timedLanes) Less(i, j int) bool { return h[i].wake.Before(h[j].wake) }
 func (h timedLanes) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *timedLanes) Push(x any)        { *h = append(*h, x.(*lane)) } //nolint:errcheck // only lanes are pushed
+func (h *timedLanes) Push(x any)        { *h = append(*h, x.(*lane)) } // only lanes are pushed
 func (h *timedLanes) Pop() any {
 	old := *h
 	l := old[len(old)-1]

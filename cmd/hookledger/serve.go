@@ -14,7 +14,7 @@ import (
 )
 
 // gcPercent is Go's GOGC where the environment sets none.
-const gcPercent = 250
+const gcPercent = 300
 
 // serveFlags are serve's own.
 type serveFlags struct {
@@ -38,7 +38,8 @@ func newServe(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the server",
-		Long: `Run the server: the API, the ledger and the delivery in one process, with all that it keeps in one data directory.
+		Long: `Run the server: the API, the ledger and the delivery in one process, with all that it keeps in one data
+directory.
 
 The first start makes the data directory, the master key that seals content (master.key) and the admin's API key
 (admin.key), both readable by this user only. Give them as HOOKLEDGER_MASTER_KEY and HOOKLEDGER_ADMIN_KEY (or as
