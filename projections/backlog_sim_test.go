@@ -129,8 +129,8 @@ func (s *sim) readRows() {
 	slices.SortFunc(jobs, func(a, b refillJob) int { return cmp.Compare(a.queue.key.Endpoint, b.queue.key.Endpoint) })
 	job := jobs[0]
 	b.read(true)
-	rows, at, err := s.p.refiller.rows(context.Background(), refillQuery, job.queue.key.Tenant, job.queue.key.Endpoint,
-		job.edge.due, job.edge.id, job.limit+1)
+	rows, at, err := s.p.refiller.rows(context.Background(), scanDue, refillQuery, job.queue.key.Tenant,
+		job.queue.key.Endpoint, job.edge.due, job.edge.id, job.limit+1)
 	if err != nil {
 		s.rt.Fatal(err)
 	}

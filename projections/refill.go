@@ -134,13 +134,13 @@ func scanWaiting(rows *sql.Rows, w *waitingRow) error {
 }
 
 // rows runs a query and says at which position the rows stood.
-func (f *refiller) rows(ctx context.Context, query string, args ...any) (rows []waitingRow, at domain.Position,
-	err error) {
+func (f *refiller) rows(ctx context.Context, scan func(*sql.Rows, *waitingRow) error, query string,
+	args ...any) (rows []waitingRow, at domain.Position, err error) {
 	err = f.db.view(ctx, func(q queryer, c checkpoint) error {
 		at = c.position
 		return scanRows(ctx, q, query, args, func(r *sql.Rows) error {
 			var w waitingRow
-			err := scanWaiting(r, &w)
+			err := scan(r, &w)
 			rows = append(rows, w)
 			return err
 		})
@@ -155,14 +155,17 @@ func (b *Backlog) read(on bool) {
 	b.reading, b.floor = on, b.rows
 }
 
-const refillQuery = "SELECT " + waitingColumns + " FROM deliveries INDEXED BY deliveries_due WHERE tenant = ? AND " +
-	"endpoint_id = ? AND due_at > 0 AND (due_at, id) >= (?, ?) ORDER BY due_at, id LIMIT ?"
+// What is due has no open attempt and has not ended: its rows are read without what says so.
+const refillQuery = "SELECT id, event_id, due_at, revision FROM deliveries INDEXED BY deliveries_due WHERE tenant = ? " +
+	"AND endpoint_id = ? AND due_at > 0 AND (due_at, id) >= (?, ?) ORDER BY due_at, id LIMIT ?"
+
+func scanDue(rows *sql.Rows, w *waitingRow) error { return rows.Scan(&w.id, &w.event, &w.due, &w.rev) }
 
 func (f *refiller) fill(ctx context.Context, job refillJob) error {
 	b, key := f.backlog, job.queue.key
 	b.read(true)
 	defer b.read(false)
-	rows, at, err := f.rows(ctx, refillQuery, key.Tenant, key.Endpoint, job.edge.due, job.edge.id, job.limit+1)
+	rows, at, err := f.rows(ctx, scanDue, refillQuery, key.Tenant, key.Endpoint, job.edge.due, job.edge.id, job.limit+1)
 	if err != nil {
 		return err
 	}
@@ -236,7 +239,7 @@ func (f *refiller) adoptTenant(ctx context.Context, tenant string, ids []string)
 	b := f.backlog
 	b.read(true)
 	defer b.read(false)
-	rows, at, err := f.rows(ctx, rowsByID, tenant, string(list))
+	rows, at, err := f.rows(ctx, scanWaiting, rowsByID, tenant, string(list))
 	if err != nil {
 		return err
 	}
