@@ -2,9 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -16,6 +13,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"hookledger/domain"
+	"hookledger/httpapi"
 	"hookledger/ledger"
 	"hookledger/vault"
 )
@@ -82,8 +80,8 @@ func (s *server) bootstrap(ctx context.Context, cfg serverConfig) error {
 // issueAdminKey puts the admin key's hash on the ledger. Its id derives from the hash, so that every start names the
 // same.
 func (s *server) issueAdminKey(ctx context.Context, stamp func() domain.Stamp) (ledger.Appended, error) {
-	hash := sha256.Sum256([]byte(s.AdminKey.Reveal()))
-	id := domain.NewID(domain.PrefixKey, domain.DerivedID(time.UnixMilli(0), "admin key", string(hash[:])))
+	prefix, hash := httpapi.DescribeKey(s.AdminKey)
+	id := domain.NewID(domain.PrefixKey, domain.DerivedID(time.UnixMilli(0), "admin key", string(hash)))
 	stream := domain.KeyStream(domain.AnyTenant, id)
 	_, done, err := ledger.Execute(ctx, s.store, stream, func() *domain.APIKey { return &domain.APIKey{} },
 		func(k *domain.APIKey) ([]domain.Record, error) {
@@ -95,17 +93,11 @@ func (s *server) issueAdminKey(ctx context.Context, stamp func() domain.Stamp) (
 				return nil, nil
 			}
 			st := stamp()
-			facts, err := k.Issue(domain.KeyIssued{Name: "admin", Prefix: keyPrefix(s.AdminKey), Hash: hash[:],
+			facts, err := k.Issue(domain.KeyIssued{Name: "admin", Prefix: prefix, Hash: hash,
 				Role: domain.RoleAdmin}, st.At)
 			return st.Records(stream, domain.AnyTenant, "", ulid.Zero, facts...), err
 		})
 	return done, err
-}
-
-// keyPrefix is the part of an API key that may be shown.
-func keyPrefix(key domain.Secret) string {
-	v := key.Reveal()
-	return v[:min(len(v), len("hl_")+6)]
 }
 
 // adminKey is the given one, or the one in the data directory, which is made at the first start.
@@ -128,16 +120,29 @@ func adminKey(cfg serverConfig) (domain.Secret, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return domain.Secret{}, fmt.Errorf("read the admin key: %w", err)
 	}
-	var bits [32]byte
-	_, _ = rand.Read(bits[:]) // never fails
-	key := "hl_" + base64.RawURLEncoding.EncodeToString(bits[:])
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	key, _, _ := httpapi.NewKey()
+	if err := writeSecret(path, key); err != nil {
+		return domain.Secret{}, fmt.Errorf("write the admin key: %w", err)
+	}
+	return key, nil
+}
+
+// writeSecret makes a file that only this user can read. It is there whole or not at all, also after a crash.
+func writeSecret(path string, secret domain.Secret) error {
+	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
-		return domain.Secret{}, fmt.Errorf("write the admin key: %w", err)
+		return err
 	}
-	_, werr := f.WriteString(key + "\n")
-	if err := errors.Join(werr, f.Sync(), f.Close()); err != nil {
-		return domain.Secret{}, fmt.Errorf("write the admin key: %w", err)
+	_, err = f.WriteString(secret.Reveal() + "\n")
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
 	}
-	return domain.NewSecret(key), nil
+	if err := os.Rename(path+".new", path); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }

@@ -347,29 +347,12 @@ func freeAddress(t *testing.T) string {
 	return l.Addr().String()
 }
 
-var (
-	buildOnce  sync.Once
-	binaryPath string
-	buildErr   error
-)
-
-// binary builds hookledger once for all tests that run it as a process.
+// binary is this test's own binary under the name that makes it run main; see TestMain.
 func binary(t *testing.T) string {
 	t.Helper()
-	buildOnce.Do(func() {
-		dir, err := os.MkdirTemp("", "hookledger-test-")
-		if err != nil {
-			buildErr = err
-			return
-		}
-		binaryPath = filepath.Join(dir, "hookledger")
-		out, err := exec.Command("go", "build", "-o", binaryPath, ".").CombinedOutput()
-		if err != nil {
-			buildErr = fmt.Errorf("%w\n%s", err, out)
-		}
-	})
-	if buildErr != nil {
-		t.Fatal(buildErr)
+	path, err := exec.LookPath("hookledger")
+	if err != nil {
+		t.Fatal(err)
 	}
-	return binaryPath
+	return path
 }

@@ -29,7 +29,7 @@ type listing struct {
 func (l *listing) flags(flags *pflag.FlagSet) {
 	flags.IntVar(&l.limit, "limit", 50, "how many to list")
 	flags.BoolVar(&l.all, "all", false, "list all, however many there are")
-	flags.StringVar(&l.order, "order", "desc", "desc: newest first; asc: oldest first")
+	flags.StringVar(&l.order, "order", "", "desc: newest first; asc: oldest first (default: desc, or asc for names)")
 	flags.StringVar(&l.cursor, "cursor", "", "go on where an earlier list ended")
 	flags.StringVar(&l.after, "created-after", "", "only later ones: a time (RFC 3339), or how long ago, such as 2h")
 	flags.StringVar(&l.before, "created-before", "", "only earlier ones, likewise")
@@ -39,7 +39,8 @@ func (l *listing) query() (url.Values, error) {
 	if l.limit < 1 {
 		return nil, usage("--limit must be at least 1", "use --all for everything")
 	}
-	q := url.Values{"order": {l.order}, "limit": {strconv.Itoa(min(l.limit, pageSize))}}
+	q := url.Values{"limit": {strconv.Itoa(min(l.limit, pageSize))}}
+	set(q, "order", l.order)
 	if l.all {
 		q.Set("limit", strconv.Itoa(pageSize))
 	}
