@@ -80,10 +80,10 @@ func TestCrashAtEveryOperation(t *testing.T) {
 	rng := seeded(t)
 	j := newJournal()
 	fs := vfs.NewCrashableMem()
-	c := &crasher{fs: fs, every: 1, rng: rng}
+	c := &crasher{fs: fs, every: thin, rng: rng}
 	var checks sync.WaitGroup
 	slots := make(chan struct{}, 4)
-	pictures, again := 0, 1301
+	pictures, again := 0, 1301/thin
 	if long() {
 		again = 11
 	}
@@ -119,7 +119,7 @@ func TestCrashAtEveryOperation(t *testing.T) {
 // crashInRecovery opens what a crash left, and crashes again at every operation of that.
 func crashInRecovery(t *testing.T, seed uint64, left *vfs.MemFS, j *journal, acks []ack) {
 	again := left.CrashClone(vfs.CrashCloneCfg{})
-	c := &crasher{fs: again, every: 1, rng: rand.New(rand.NewPCG(seed, 3))}
+	c := &crasher{fs: again, every: thin, rng: rand.New(rand.NewPCG(seed, 3))}
 	c.picture = func(at string, share int, left *vfs.MemFS) {
 		if t.Failed() {
 			return
