@@ -26,34 +26,38 @@ type ahead struct {
 
 	mu    sync.Mutex // guards all below
 	held  map[bodyKey]*domain.Record
-	chunk int             // events that the last read brought
-	last  domain.Position // of the last miss that was searched for
-	next  domain.Position // where reading goes on; 0: it does not
+	older map[bodyKey]*domain.Record // what was not asked for of the chunk before
+	chunk int                        // events that the last read brought
+	last  domain.Position            // of the last miss that was searched for
+	next  domain.Position            // where reading goes on; 0: it does not
 }
 
-func newAhead(r ledger.Reader) *ahead { return &ahead{reader: r, held: map[bodyKey]*domain.Record{}} }
+func newAhead(r ledger.Reader) *ahead {
+	return &ahead{reader: r, held: map[bodyKey]*domain.Record{}, older: map[bodyKey]*domain.Record{}}
+}
 
 // take gives the event's EventReceived if it was read, or is now: when what was read before was mostly asked for, a
 // miss reads on.
 func (a *ahead) take(ctx context.Context, k bodyKey) (*domain.Record, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if r, ok := a.held[k]; ok {
-		delete(a.held, k)
+	if r := a.pop(k); r != nil || a.next == 0 || len(a.held) > a.chunk/aheadShare {
 		return r, nil
-	}
-	if a.next == 0 {
-		return nil, nil
-	}
-	if len(a.held) > a.chunk/aheadShare {
-		return nil, nil
 	}
 	if err := a.read(ctx); err != nil {
 		return nil, err
 	}
-	r := a.held[k]
-	delete(a.held, k)
-	return r, nil
+	return a.pop(k), nil
+}
+
+func (a *ahead) pop(k bodyKey) *domain.Record {
+	for _, held := range []map[bodyKey]*domain.Record{a.held, a.older} {
+		if r, ok := held[k]; ok {
+			delete(held, k)
+			return r
+		}
+	}
+	return nil
 }
 
 // missed says where an event was that had to be searched for. Two misses near each other start the reading on.
@@ -69,8 +73,9 @@ func (a *ahead) missed(ctx context.Context, at domain.Position) error {
 	return a.read(ctx)
 }
 
-// read brings the events of the next chunk; what was not asked for until now is forgotten.
+// read brings the events of the next chunk; what was not asked for of the chunk before the last is forgotten.
 func (a *ahead) read(ctx context.Context) error {
+	a.held, a.older = a.older, a.held
 	clear(a.held)
 	a.chunk = 0
 	n, bytes, from := 0, 0, a.next
