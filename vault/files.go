@@ -91,19 +91,28 @@ func found(cfg Config, keys masterKeys, db *pebble.DB) error {
 }
 
 func (c *card) belongs(cfg Config, keys masterKeys) error {
-	switch {
-	case c.Format > Format:
-		return domain.Refuse(domain.KindInvalid, "vault_newer_format",
-			fmt.Sprintf("the vault in %s has format %d; this binary knows %d", cfg.Dir, c.Format, Format),
-			"use the newer hookledger that wrote it")
-	case !keys.checks(c.Check, c.LedgerID):
-		return domain.Refuse(domain.KindInvalid, "wrong_master_key",
-			"the master key does not open the vault in "+cfg.Dir,
-			"give the master key that the vault was made with (HOOKLEDGER_MASTER_KEY, or the key file in the data directory)")
-	case c.LedgerID != cfg.LedgerID:
+	if err := c.opens(cfg.Dir, keys); err != nil {
+		return err
+	}
+	if c.LedgerID != cfg.LedgerID {
 		return domain.Refuse(domain.KindInvalid, "wrong_vault",
 			"the vault in "+cfg.Dir+" belongs to the ledger "+c.LedgerID+", not to "+cfg.LedgerID,
 			"put the ledger and the vault of one data directory together again")
+	}
+	return nil
+}
+
+// opens says whether this binary and the master key open the vault.
+func (c *card) opens(dir string, keys masterKeys) error {
+	switch {
+	case c.Format > Format:
+		return domain.Refuse(domain.KindInvalid, "vault_newer_format",
+			fmt.Sprintf("the vault in %s has format %d; this binary knows %d", dir, c.Format, Format),
+			"use the newer hookledger that wrote it")
+	case !keys.checks(c.Check, c.LedgerID):
+		return domain.Refuse(domain.KindInvalid, "wrong_master_key",
+			"the master key does not open the vault in "+dir,
+			"give the master key that the vault was made with (HOOKLEDGER_MASTER_KEY, or the key file in the data directory)")
 	}
 	return nil
 }
