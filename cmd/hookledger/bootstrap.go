@@ -18,31 +18,62 @@ import (
 	"hookledger/vault"
 )
 
-// Files of the data directory that hold secrets.
+// What stands in the data directory; the files hold secrets.
 const (
+	ledgerDir     = "ledger"
+	vaultDir      = "vault"
 	masterKeyFile = "master.key"
 	adminKeyFile  = "admin.key"
 )
 
-// openVault opens the vault under the given master key, or under the one in the data directory, which is made at the
-// first start.
-func (s *server) openVault(cfg serverConfig) (*vault.Vault, error) {
-	master := cfg.MasterKey
-	if master.Empty() {
+// serverSecrets are what the server starts with; admin is empty where the first start has to make it.
+type serverSecrets struct{ master, admin domain.Secret }
+
+// secrets finds the keys, and refuses those that don't fit what is there before anything else is touched. The master key
+// is made at the first start, before the ledger; a ledger or a vault that is there was sealed under one that must be
+// there too: another one would lock its content up for good.
+func (s *server) secrets(cfg serverConfig) (out serverSecrets, err error) {
+	if out.admin, err = givenAdminKey(cfg); err != nil {
+		return out, err
+	}
+	vaultPath := filepath.Join(cfg.DataDir, vaultDir)
+	hasVault, err := vault.Exists(vaultPath, nil)
+	if err != nil {
+		return out, err
+	}
+	hasLedger, err := exists(filepath.Join(cfg.DataDir, ledgerDir))
+	if err != nil {
+		return out, err
+	}
+	if hasVault && !hasLedger {
+		return out, domain.Refuse(domain.KindInvalid, "ledger_missing", "there is a vault in "+cfg.DataDir+" and no ledger",
+			"restore "+filepath.Join(cfg.DataDir, ledgerDir)+" from the backup that the vault is from, or give another --data-dir")
+	}
+	if out.master = cfg.MasterKey; out.master.Empty() {
 		path := filepath.Join(cfg.DataDir, masterKeyFile)
-		// A ledger that holds more than its first record was sealed under a key that is missing now: making another one
-		// would lock its content up for good.
-		key, created, err := vault.LoadMasterKey(path, s.store.Head() <= 1)
+		key, created, err := vault.LoadMasterKey(path, !hasVault && !hasLedger)
 		if err != nil {
-			return nil, err
+			return out, err
 		}
 		if created {
 			s.log.Warn("made a master key: without it the content of this ledger can't be read; keep a copy elsewhere",
 				"file", path)
 		}
-		master = key
+		out.master = key
 	}
-	v, err := vault.Open(vault.Config{Dir: filepath.Join(cfg.DataDir, "vault"), Master: master, LedgerID: s.LedgerID,
+	return out, vault.Check(vaultPath, nil, out.master)
+}
+
+func exists(path string) (bool, error) {
+	_, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func (s *server) openVault(cfg serverConfig, master domain.Secret) (*vault.Vault, error) {
+	v, err := vault.Open(vault.Config{Dir: filepath.Join(cfg.DataDir, vaultDir), Master: master, LedgerID: s.LedgerID,
 		MustExist: s.store.Head() > 1, Logger: s.log})
 	if err != nil {
 		return nil, err
@@ -52,7 +83,7 @@ func (s *server) openVault(cfg serverConfig) (*vault.Vault, error) {
 }
 
 // bootstrap makes what every ledger has: the tenant "default" and a platform key of role admin.
-func (s *server) bootstrap(ctx context.Context, cfg serverConfig) error {
+func (s *server) bootstrap(ctx context.Context) error {
 	stamp := func() domain.Stamp { return domain.Stamp{At: now(), Base: newID(), Actor: domain.System("serve")} }
 	stream := domain.TenantStream(domain.DefaultTenant)
 	_, done, err := ledger.Execute(ctx, s.store, stream, func() *domain.Tenant { return &domain.Tenant{} },
@@ -66,9 +97,6 @@ func (s *server) bootstrap(ctx context.Context, cfg serverConfig) error {
 		})
 	if err != nil {
 		return fmt.Errorf("register the tenant %q: %w", domain.DefaultTenant, err)
-	}
-	if s.AdminKey, err = adminKey(cfg); err != nil {
-		return err
 	}
 	keyDone, err := s.issueAdminKey(ctx, stamp)
 	if err != nil {
@@ -100,8 +128,8 @@ func (s *server) issueAdminKey(ctx context.Context, stamp func() domain.Stamp) (
 	return done, err
 }
 
-// adminKey is the given one, or the one in the data directory, which is made at the first start.
-func adminKey(cfg serverConfig) (domain.Secret, error) {
+// givenAdminKey is the configured key, or the one in the data directory; empty where there is none yet.
+func givenAdminKey(cfg serverConfig) (domain.Secret, error) {
 	if !cfg.AdminKey.Empty() {
 		if len(cfg.AdminKey.Reveal()) < 32 {
 			return domain.Secret{}, errors.New("the admin key is shorter than 32 characters: give hl_ and 256 random bits in base64url")
@@ -120,8 +148,16 @@ func adminKey(cfg serverConfig) (domain.Secret, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return domain.Secret{}, fmt.Errorf("read the admin key: %w", err)
 	}
+	return domain.Secret{}, nil
+}
+
+// adminKey is the one that was given, or a new one. The ledger is open and locked by then: no other process makes one.
+func (k *serverSecrets) adminKey(dataDir string) (domain.Secret, error) {
+	if !k.admin.Empty() {
+		return k.admin, nil
+	}
 	key, _, _ := httpapi.NewKey()
-	if err := writeSecret(path, key); err != nil {
+	if err := writeSecret(filepath.Join(dataDir, adminKeyFile), key); err != nil {
 		return domain.Secret{}, fmt.Errorf("write the admin key: %w", err)
 	}
 	return key, nil

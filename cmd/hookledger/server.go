@@ -64,6 +64,7 @@ type server struct {
 	log    *slog.Logger
 	closer closers
 	// Each stage has a context of its own, so that Close can end them in order.
+	stopStreams  context.CancelFunc
 	stopDelivery context.CancelFunc
 	stopFollow   context.CancelFunc
 	https        []*http.Server
@@ -121,7 +122,11 @@ func startServer(ctx context.Context, cfg serverConfig) (_ *server, err error) {
 		s.closer.add(func() error { return ignoreClosed(admin.Close()) })
 	}
 
-	store, err := pebblestore.Open(pebblestore.Config{Dir: filepath.Join(cfg.DataDir, "ledger"), LowWater: cfg.LowWater,
+	secrets, err := s.secrets(cfg)
+	if err != nil {
+		return nil, err
+	}
+	store, err := pebblestore.Open(pebblestore.Config{Dir: filepath.Join(cfg.DataDir, ledgerDir), LowWater: cfg.LowWater,
 		Metrics: registry})
 	if err != nil {
 		return nil, err
@@ -131,8 +136,11 @@ func startServer(ctx context.Context, cfg serverConfig) (_ *server, err error) {
 	if s.LedgerID, err = ledger.Found(ctx, store, newID(), now()); err != nil {
 		return nil, err
 	}
-	keys, err := s.openVault(cfg)
+	keys, err := s.openVault(cfg, secrets.master)
 	if err != nil {
+		return nil, err
+	}
+	if s.AdminKey, err = secrets.adminKey(cfg.DataDir); err != nil {
 		return nil, err
 	}
 	if s.proj, err = projections.Open(ctx, projections.Config{Dir: filepath.Join(cfg.DataDir, "projections"), Store: store,
@@ -168,8 +176,10 @@ func startServer(ctx context.Context, cfg serverConfig) (_ *server, err error) {
 
 	s.run(deliver, sites)
 	s.URL = baseURL(listener, cfg.TLSCert != "")
-	if err := s.bootstrap(ctx, cfg); err != nil {
-		return nil, errors.Join(err, s.Close())
+	if err := s.bootstrap(ctx); err != nil {
+		err = errors.Join(err, s.Close())
+		s.closer = nil
+		return nil, err
 	}
 	s.bootstrapped.Store(true)
 	return s, nil
@@ -200,8 +210,11 @@ func (s *server) run(deliver *delivery.Delivery, sites map[net.Listener]http.Han
 			return nil
 		}
 	})
+	s.group.Go(func() error { return s.watchRoom(followCtx) })
+	ending, stopStreams := context.WithCancel(context.Background())
+	s.stopStreams = stopStreams
 	for l, handler := range sites {
-		h := &http.Server{Handler: handler, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout,
+		h := &http.Server{Handler: endStreams(handler, ending), ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout,
 			MaxHeaderBytes: maxHeaderBytes, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)}
 		s.https = append(s.https, h)
 		s.group.Go(func() error {
@@ -240,6 +253,7 @@ func (s *server) Wait(ctx context.Context) error {
 // same.
 func (s *server) Close() error {
 	s.closeOnce.Do(func() {
+		s.stopStreams()
 		ctx, cancel := context.WithTimeout(context.Background(), intakeGrace)
 		for _, h := range s.https {
 			if err := h.Shutdown(ctx); err != nil {

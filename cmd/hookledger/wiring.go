@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"os"
 	"time"
 
@@ -88,6 +90,49 @@ func baseURL(l net.Listener, secure bool) string {
 		host = "127.0.0.1"
 	}
 	return scheme + "://" + net.JoinHostPort(host, port)
+}
+
+// recordsPath is the one route that answers for as long as its reader likes.
+const recordsPath = "/v1/records"
+
+// endStreams ends the streams of records when ending does, so that they hold up no orderly end; their readers resume.
+// All other requests run to their answer.
+func endStreams(h http.Handler, ending context.Context) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != recordsPath {
+			h.ServeHTTP(w, r)
+			return
+		}
+		ctx, cancel := context.WithCancel(r.Context())
+		defer cancel()
+		defer context.AfterFunc(ending, cancel)()
+		h.ServeHTTP(w, r.WithContext(ctx))
+	})
+}
+
+// roomEvery is how often the room on the disk is looked at for the log.
+const roomEvery = 5 * time.Second
+
+// watchRoom says in the log when the disk comes to be nearly full, and when it no longer is.
+func (s *server) watchRoom(ctx context.Context) error {
+	tick := time.NewTicker(roomEvery)
+	defer tick.Stop()
+	full := false
+	for {
+		switch err := s.store.Room(); {
+		case err != nil && !full:
+			full = true
+			s.log.Error("no event is taken and no attempt starts", "error", err)
+		case err == nil && full:
+			full = false
+			s.log.Info("there is room on the disk again: events are taken, and attempts start")
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
 }
 
 func ignoreClosed(err error) error {
