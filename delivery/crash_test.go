@@ -357,7 +357,7 @@ func TestSemantics_OrphanOfThisLifeIsInterrupted(t *testing.T) {
 	id := w.due("ep")
 	w.store.setFault(func(n int, _ []domain.Record) (bool, error) {
 		if n > 0 {
-			return false, ledger.ErrInvalid
+			return false, ledger.ErrClosed
 		}
 		return true, nil
 	})

@@ -22,6 +22,8 @@ const (
 	heldPause = time.Second
 	// claimedPause is the wait before a delivery is looked at again which another message of this node deals with.
 	claimedPause = 50 * time.Millisecond
+	// brokenPause is the wait before a delivery is looked at again of which not even the failure could be recorded.
+	brokenPause = 10 * time.Minute
 	// maxTurns bounds how often an attempt decides anew because its stream moved on.
 	maxTurns = 20
 )
@@ -55,12 +57,54 @@ type attempt struct {
 	stream domain.Stream
 	state  *domain.Delivery
 
-	id       string // of the attempt, once its intent is durable
+	endpoint *domain.Endpoint // once something was prepared for it
+	prepared *prepared        // with the endpoint
+	id       string           // of the attempt, once its intent is durable
 	signedAt int64
-	prepared *prepared
+	sent     bool // the request was handed to the sender
 }
 
+// run takes the turn. What would go wrong each time (a panic, records that the ledger does not take) becomes the
+// attempt's outcome; where even that can't be recorded, the delivery rests for long.
 func (a *attempt) run() error {
+	err := a.turn()
+	if !wouldRecur(err) {
+		return err
+	}
+	a.d.log.Error("an attempt came to grief", "delivery", a.due.Delivery, "error", err)
+	if err = a.broken(err); !wouldRecur(err) {
+		return err
+	}
+	a.d.log.Error("a failure could not be recorded", "delivery", a.due.Delivery, "again_in", brokenPause, "error", err)
+	a.it.returnAt = a.d.cfg.Now().Add(brokenPause)
+	return nil
+}
+
+// broken records the cause as what the attempt came to: as one that was never sent while there is no intent, else as
+// the outcome of the open one. It answers the cause where there is nothing to record it with.
+func (a *attempt) broken(cause error) (err error) {
+	defer caught(&err)
+	if a.id == "" {
+		if a.endpoint == nil || a.state.Open != nil {
+			return cause
+		}
+		return a.failUnsent(a.endpoint, a.prepared, a.d.cfg.Now(), cause)
+	}
+	if err := a.loadPatiently(); err != nil {
+		return err
+	}
+	if a.state.Open == nil || a.state.Open.ID != a.id {
+		return nil // its outcome stands there already
+	}
+	r := &result{err: cause, code: domain.CodeInternal, phase: phasePrepare, sent: domain.SentNo}
+	if a.sent {
+		r.phase, r.sent = phaseResponse, domain.SentMaybe
+	}
+	return a.finish(r)
+}
+
+func (a *attempt) turn() (err error) {
+	defer caught(&err)
 	if a.due.Revision != domain.NoStream {
 		if err := a.load(); err != nil {
 			return err
@@ -76,6 +120,7 @@ func (a *attempt) run() error {
 	if a.d.cfg.Now().Unix()-a.signedAt >= freshFor {
 		return a.interrupt(domain.InterruptExpired)
 	}
+	a.sent = true
 	r := a.d.sender.send(a.d.sending, a.prepared)
 	if r.err != nil && a.d.sending.Err() != nil {
 		return a.interrupt(domain.InterruptShutdown)
@@ -120,13 +165,15 @@ func (a *attempt) decide() (bool, error) {
 	}
 	e, ok := a.d.cfg.Endpoints.Endpoint(a.due.Tenant, a.due.Endpoint)
 	if !ok || !e.Exists() {
-		return false, a.endpointGone()
+		// The removal is the terminal only of what was routed before it: a terminal of its own serves any delivery.
+		return false, a.cancel("endpoint_removed", e)
 	}
 	if e.Disabled {
 		a.it.returnAt = now.Add(heldPause)
 		return false, nil
 	}
 	p, err := a.d.prepare(a.due, e, now)
+	a.endpoint, a.prepared = e, p
 	switch {
 	case err == nil:
 		return a.start(e, p, now)
@@ -149,15 +196,7 @@ func (a *attempt) takeOver() error {
 	return err
 }
 
-// endpointGone ends a delivery whose endpoint was removed. The removal itself is the terminal of those without an open
-// attempt. What has a stream may have had one open then, and gets a terminal of its own.
-func (a *attempt) endpointGone() error {
-	if a.state.Revision == domain.NoStream {
-		return nil
-	}
-	return a.cancel("endpoint_removed", nil)
-}
-
+// cancel ends a delivery that has no open attempt; e is nil where the endpoint is not known.
 func (a *attempt) cancel(reason string, e *domain.Endpoint) error {
 	var policy domain.RetryPolicy
 	if e != nil {
@@ -180,9 +219,9 @@ func (a *attempt) start(e *domain.Endpoint, p *prepared, now time.Time) (bool, e
 	if err != nil {
 		return false, err
 	}
+	a.id, a.signedAt = started.Attempt, p.signed.WebhookTimestamp
 	ledger.Fold(a.state, a.state.Revision, records)
 	p.wireHeaders(started.Headers)
-	a.prepared, a.id, a.signedAt = p, started.Attempt, p.signed.WebhookTimestamp
 	if !repeated {
 		return true, nil
 	}
@@ -318,12 +357,17 @@ func (d *Delivery) pause(wait time.Duration) bool {
 // in, and the delivery comes again.
 func ledgerError(err error) bool {
 	for _, e := range []error{ledger.ErrUnavailable, ledger.ErrUnknownOutcome, ledger.ErrClosed, ledger.ErrConflict,
-		ledger.ErrTooLarge, ledger.ErrInvalid, context.Canceled} {
+		context.Canceled} {
 		if errors.Is(err, e) {
 			return true
 		}
 	}
 	return false
+}
+
+// wouldRecur says whether err is this delivery's own and no state of the ledger: it would come back at each repeat.
+func wouldRecur(err error) bool {
+	return errors.Is(err, errPanic) || errors.Is(err, ledger.ErrInvalid) || errors.Is(err, ledger.ErrTooLarge)
 }
 
 func (d *Delivery) stamp() domain.Stamp { return d.stampAt(d.cfg.Now()) }
@@ -338,9 +382,11 @@ func policyOf(e *domain.Endpoint) domain.RetryPolicy {
 	return domain.RetryPolicy{Schedule: e.Config.RetrySchedule, Jitter: domain.DefaultJitter}
 }
 
-// caught turns a panic of the code that prepares or sends into an error; the ledger's own are not caught here.
+var errPanic = errors.New("panic")
+
+// caught turns a panic into an error.
 func caught(err *error) {
 	if p := recover(); p != nil {
-		*err = fmt.Errorf("panic: %v at %s", p, debug.Stack())
+		*err = fmt.Errorf("%w: %v at %s", errPanic, p, debug.Stack())
 	}
 }

@@ -38,6 +38,7 @@ type Backlog struct {
 	wakes  wakes
 	folded domain.Position // what the live fold has taken in
 	rows   domain.Position // what the rows hold
+	gone   []*queue        // of removed endpoints, until nothing refers to them
 	doubts []doubt         // in about the order of their positions
 	// fading are the settled items in about the order of their positions: once the rows have reached those, they are
 	// forgotten.
@@ -241,6 +242,7 @@ func (b *Backlog) advanced(pos domain.Position) {
 	defer b.mu.Unlock()
 	b.rows = pos
 	b.forget()
+	b.drop()
 	close(b.faded)
 	b.faded = make(chan struct{})
 	signal(b.refill)

@@ -1,6 +1,7 @@
 package projections
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -178,5 +179,34 @@ func (b *Backlog) removed(q *queue, pos domain.Position) {
 		}
 	}
 	q.edged, q.edge, q.behind, q.ahead = false, place{}, lost{}, lost{}
+	// What is routed here later, by a snapshot older than the removal, must come to a handler: nothing is held any more.
+	q.disabled = false
 	q.removedAt = pos
+	b.gone = append(b.gone, q)
+}
+
+// drop forgets the queues of removed endpoints that are as a new one would be, and that nothing refers to. b.mu is
+// held.
+func (b *Backlog) drop() {
+	if len(b.gone) == 0 || b.reading {
+		return
+	}
+	used := map[*queue]bool{}
+	for _, it := range b.items {
+		used[it.queue] = true
+	}
+	for _, d := range b.doubts {
+		used[d.item.queue] = true
+	}
+	b.gone = slices.DeleteFunc(b.gone, func(q *queue) bool {
+		q.settle(b.rows)
+		if used[q] || q.removedAt > b.rows || len(q.head) > 0 || q.edged || q.active || q.wakeIndex >= 0 ||
+			q.behind.last != 0 || q.ahead.last != 0 {
+			return false
+		}
+		if b.queues[q.key] == q {
+			delete(b.queues, q.key)
+		}
+		return true
+	})
 }

@@ -166,7 +166,7 @@ func (s *sim) checkOffer(key domain.EndpointKey, due domain.Due) {
 	if d == nil || d.Endpoint != key.Endpoint || due.Event != d.due.Event || due.Tenant != ten {
 		s.rt.Fatalf("%+v was offered at %v, is %+v", due, key, d)
 	}
-	if s.l.endpoints[key].Disabled && s.p.backlog.queues[key].disabled {
+	if e := s.l.endpoints[key]; e.Disabled && !e.Removed && s.p.backlog.queues[key].disabled {
 		s.rt.Fatalf("%s was offered though its endpoint is disabled", id)
 	}
 	seen := s.seen[id]
@@ -259,13 +259,13 @@ func (s *sim) interfere(draw func(string, int) int, id string) {
 		s.l.retry(id, draw("force", 2) == 0)
 	case draw("what", 3) == 0:
 		s.l.cancel(id)
-	case e.Disabled:
-		s.l.configure(key, &domain.EndpointEnabled{})
 	case draw("what", 6) == 0 && !e.Removed:
 		s.l.configure(key, &domain.EndpointRemoved{})
 		for _, id := range s.l.order {
 			s.outside[id] = s.l.Head()
 		}
+	case e.Disabled && !e.Removed:
+		s.l.configure(key, &domain.EndpointEnabled{})
 	case !e.Removed:
 		s.l.configure(key, &domain.EndpointDisabled{Reason: "manual"})
 	}

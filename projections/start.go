@@ -39,7 +39,7 @@ func (db *database) load(ctx context.Context, d *Directory, b *Backlog) error {
 // configure takes in a record of the configuration that the rows hold.
 func (b *Backlog) configure(r *domain.Record) {
 	switch r.Fact.(type) {
-	case *domain.EndpointDisabled, *domain.EndpointEnabled:
+	case *domain.EndpointDisabled, *domain.EndpointEnabled, *domain.EndpointRemoved:
 		b.fold(r)
 	}
 }
