@@ -25,6 +25,7 @@ type history struct {
 	w       *writer
 	at      checkpoint // what the rows hold; used by the goroutine that folds
 	size    int        // records of one transaction, at most
+	folded  int        // records of the last round
 	every   time.Duration
 	now     func() time.Time
 	log     *slog.Logger
@@ -40,8 +41,10 @@ type history struct {
 	hurry   chan struct{}   // wanted was raised
 }
 
-// want asks that the position be reached without waiting for the next flush.
+// want asks that the position be reached without waiting for the next flush. What is not on the ledger yet can't be
+// hurried: a position that is never reached would stay wanted, and no records would gather any more.
 func (h *history) want(pos domain.Position) {
+	pos = min(pos, h.store.Head())
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if pos > h.wanted {
@@ -75,16 +78,27 @@ func (h *history) run(ctx context.Context, live *progress) error {
 			return ctx.Err()
 		}
 		h.progress.behind(h.now())
-		if err := h.pause(ctx, h.every); err != nil {
+		if err := h.pause(ctx, h.gather()); err != nil {
 			return err
 		}
-		for limit := live.position(); h.at.position < limit; limit = live.position() {
+		// What comes meanwhile gathers for the next round, else each round would end in transactions of a few records.
+		limit := live.position()
+		for h.folded = 0; h.at.position < limit; {
 			if err := h.step(ctx, limit); err != nil {
 				return err
 			}
 		}
 		h.progress.behind(time.Time{})
 	}
+}
+
+// busyRecords is how many records a transaction holds where it pays to let them gather for the whole time.
+const busyRecords = 2000
+
+// gather is how long records may gather: the busier the ledger was of late, the longer, up to every; a tenth of that
+// where little happens, so that what was just posted is soon in the lists.
+func (h *history) gather() time.Duration {
+	return max(h.every/10, h.every*time.Duration(min(h.folded, busyRecords))/busyRecords)
 }
 
 // pause lets records gather, for as long as nobody waits for them.
@@ -166,6 +180,7 @@ func (h *history) advance(ctx context.Context, limit domain.Position) error {
 	if err != nil {
 		return h.db.broken(err)
 	}
+	h.folded += len(records)
 	h.metrics.flushed(time.Since(start), rows, len(records))
 	return nil
 }
