@@ -144,7 +144,7 @@ func TestMutantsAreCaught(t *testing.T) {
 			case bytes.Contains(out, []byte("panic: test timed out")):
 				t.Errorf("not caught, but the tests hang: name ones that fail at once")
 			default:
-				t.Logf("caught: %s\n%s", m.promise, firstFailure(out))
+				t.Logf("caught %s: %s", firstFailure(out), m.promise)
 			}
 		})
 	}
@@ -156,11 +156,15 @@ func goTest(t *testing.T, pkg, run string, flags ...string) ([]byte, error) {
 	return exec.CommandContext(t.Context(), "go", append(args, pkg)...).CombinedOutput()
 }
 
+// firstFailure names the first test that failed, or the panic.
 func firstFailure(out []byte) string {
 	for line := range strings.Lines(string(out)) {
-		if strings.Contains(line, "--- FAIL") || strings.HasPrefix(line, "panic:") {
-			return strings.TrimSpace(line)
+		if _, test, ok := strings.Cut(line, "--- FAIL: "); ok {
+			return "by " + strings.TrimSpace(test)
+		}
+		if strings.HasPrefix(line, "panic:") {
+			return "by a " + strings.TrimSpace(line)
 		}
 	}
-	return "(no failing test is named)"
+	return "by no test that has a name"
 }

@@ -29,9 +29,9 @@ const (
 // serverSecrets are what the server starts with; admin is empty where the first start has to make it.
 type serverSecrets struct{ master, admin domain.Secret }
 
-// secrets finds the keys, and refuses those that don't fit what is there before anything else is touched. The master key
-// is made at the first start, before the ledger; a ledger or a vault that is there was sealed under one that must be
-// there too: another one would lock its content up for good.
+// secrets finds the keys, and refuses those that don't fit what is there before anything else is touched. The master
+// key is made at the first start, before the ledger; a ledger or a vault that is there was sealed under one that must
+// be there too: another one would lock its content up for good.
 func (s *server) secrets(cfg serverConfig) (out serverSecrets, err error) {
 	if out.admin, err = givenAdminKey(cfg); err != nil {
 		return out, err
@@ -47,7 +47,8 @@ func (s *server) secrets(cfg serverConfig) (out serverSecrets, err error) {
 	}
 	if hasVault && !hasLedger {
 		return out, domain.Refuse(domain.KindInvalid, "ledger_missing", "there is a vault in "+cfg.DataDir+" and no ledger",
-			"restore "+filepath.Join(cfg.DataDir, ledgerDir)+" from the backup that the vault is from, or give another --data-dir")
+			"restore "+filepath.Join(cfg.DataDir,
+				ledgerDir)+" from the backup that the vault is from, or give another --data-dir")
 	}
 	if out.master = cfg.MasterKey; out.master.Empty() {
 		path := filepath.Join(cfg.DataDir, masterKeyFile)

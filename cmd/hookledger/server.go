@@ -214,7 +214,8 @@ func (s *server) run(deliver *delivery.Delivery, sites map[net.Listener]http.Han
 	ending, stopStreams := context.WithCancel(context.Background())
 	s.stopStreams = stopStreams
 	for l, handler := range sites {
-		h := &http.Server{Handler: endStreams(handler, ending), ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout,
+		h := &http.Server{Handler: endStreams(handler, ending), ReadHeaderTimeout: readHeaderTimeout,
+			IdleTimeout:    idleTimeout,
 			MaxHeaderBytes: maxHeaderBytes, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)}
 		s.https = append(s.https, h)
 		s.group.Go(func() error {
