@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"unicode"
 
 	"code.dny.dev/ssrf"
 
@@ -82,6 +83,11 @@ func CheckTarget(cfg EgressConfig, scheme, host string) error {
 				"give a port from 1 to 65535, or none")
 		}
 		name, port = h, uint16(n)
+	}
+	if strings.ContainsFunc(name, func(r rune) bool { return r > unicode.MaxASCII }) {
+		// Whoever dials maps such a name first, and what it is mapped to can be an address.
+		return domain.Refuse(domain.KindInvalid, "invalid_url", "the host of the endpoint's url is not in ASCII",
+			"write an international name in punycode, such as xn--bcher-kva.example, and an address in plain digits")
 	}
 	name = strings.TrimSuffix(strings.TrimSuffix(strings.TrimPrefix(name, "["), "]"), ".")
 	g := newGuard(cfg)

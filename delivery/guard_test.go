@@ -111,6 +111,17 @@ func TestCheckTarget(t *testing.T) {
 	if err := CheckTarget(EgressConfig{AllowPorts: []uint16{443}}, "http", "8.8.8.8"); err == nil {
 		t.Error("port 80 of an http url is not checked")
 	}
+	for _, host := range []string{"１２７.0.0.1", "127。0.0.1:80", "ｌocalhost", "①27.0.0.1", "bücher.example",
+		"a\xff.example"} {
+		var refusal *domain.Error
+		err := CheckTarget(EgressConfig{Dev: true}, "http", host)
+		if !errors.As(err, &refusal) || refusal.Code != "invalid_url" || !strings.Contains(refusal.Fix, "punycode") {
+			t.Errorf("%s: %v", host, err)
+		}
+	}
+	if err := CheckTarget(EgressConfig{}, "https", "xn--bcher-kva.example"); err != nil {
+		t.Errorf("punycode: %v", err)
+	}
 	if err := CheckTarget(EgressConfig{}, "http", "example.com:99999"); domain.Code(err) != "invalid_url" {
 		t.Errorf("an impossible port: %v", err)
 	}

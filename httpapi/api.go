@@ -5,7 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"sync"
+	"strconv"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -132,9 +132,9 @@ type api struct {
 	History   History
 	mux       *guardedMux
 	huma      huma.API
-	creating  sync.Mutex // held while an endpoint is created
-	later     []func()   // what is documented once all schemas are described
-	openapi   []byte     // the document, written once all routes are there
+	creating  tenantLocks // held while an endpoint is created
+	later     []func()    // what is documented once all schemas are described
+	openapi   []byte      // the document, written once all routes are there
 }
 
 // New makes the API's handler. It starts nothing; a request's context ends the streams of records, so a server that
@@ -175,6 +175,11 @@ func (a *api) wait(ctx context.Context, pos domain.Position,
 	waitFor func(context.Context, domain.Position) error) error {
 	if pos == 0 {
 		return nil
+	}
+	if head := a.Store.Head(); pos > head {
+		return newProblem(http.StatusBadRequest, "invalid_position",
+			"the ledger ends at "+strconv.FormatUint(uint64(head), 10)+", before the position that is asked for: "+
+				"use a position that an answer of this ledger named")
 	}
 	bounded, cancel := a.patient(ctx)
 	defer cancel()

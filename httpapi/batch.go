@@ -77,7 +77,7 @@ func (a *api) postAll(r *http.Request, c *caller, key string, events [][]byte) [
 		}
 		p.Tenant, p.Actor = c.tenant, c.actor()
 		if key != "" {
-			p.IdempotencyKey = key + "#" + strconv.Itoa(i)
+			p.IdempotencyKey, p.IdempotencyIndex = key, &i
 		}
 		posts, at = append(posts, p), append(at, i)
 	}

@@ -1,11 +1,14 @@
 package httpapi
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"hookledger/domain"
 )
@@ -166,14 +169,60 @@ func TestListsPage(t *testing.T) {
 	}
 }
 
-func TestMinPositionAheadIsBounded(t *testing.T) {
+// TestMinPositionAheadOfTheLedger: what the ledger does not hold is not waited for.
+func TestMinPositionAheadOfTheLedger(t *testing.T) {
 	t.Parallel()
-	s := newStack(t, func(c *Config) { c.Patience = 1 })
+	s := newStack(t, func(c *Config) { c.Patience = 24 * time.Hour })
 	key := s.key("default", domain.RoleAdmin)
-	for _, path := range []string{"/v1/events", "/v1/endpoints", "/v1/event-types"} {
-		got := s.call(key, "GET", path+"?min_position=999999", nil).want(503, "read_model_behind")
-		if got.header.Get("Retry-After") == "" {
-			t.Error("503 without Retry-After")
+	for _, path := range []string{"/v1/events", "/v1/deliveries", "/v1/attempts", "/v1/endpoints", "/v1/event-types",
+		"/v1/api-keys"} {
+		for _, pos := range []string{"999999", "18446744073709551615"} {
+			s.call(key, "GET", path+"?min_position="+pos, nil).want(400, "invalid_position")
 		}
+		head := strconv.FormatUint(uint64(s.store.Head()), 10)
+		s.call(key, "GET", path+"?min_position="+head, nil).want(200, "")
 	}
+}
+
+// stuck read models never get any further.
+type stuck struct{ Projections }
+
+func (stuck) WaitFor(ctx context.Context, _ domain.Position) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func TestReadModelsBehindAreNotWaitedForForEver(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, func(c *Config) { c.Patience, c.Projections = 1, stuck{c.Projections} })
+	key := s.key("default", domain.RoleAdmin)
+	got := s.call(key, "GET", "/v1/events?min_position=1", nil).want(503, "read_model_behind")
+	if got.header.Get("Retry-After") == "" {
+		t.Error("503 without Retry-After")
+	}
+}
+
+// TestEndpointsAreCreatedATenantAtATime: one tenant's wait is not another's, and who gave up waits no more.
+func TestEndpointsAreCreatedATenantAtATime(t *testing.T) {
+	t.Parallel()
+	var l tenantLocks
+	release, err := l.lock(t.Context(), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := l.lock(t.Context(), "b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	other()
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := l.lock(gone, "a"); !errors.Is(err, context.Canceled) {
+		t.Errorf("a lock that is held: %v", err)
+	}
+	release()
+	if release, err = l.lock(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	release()
 }

@@ -79,8 +79,11 @@ func (a *api) createEndpoint(ctx context.Context, c *caller,
 	if err != nil {
 		return nil, err
 	}
-	a.creating.Lock() // so that the limit holds: one at a time is counted, appended, and folded
-	defer a.creating.Unlock()
+	release, err := a.creating.lock(ctx, c.tenant) // so that the limit holds: one at a time is counted, appended, folded
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	var secret domain.Secret
 	cfg := in.Body.config(t)
 	id := a.newID(domain.PrefixEndpoint, c.tenant, "create-endpoint", in.IdempotencyKey)

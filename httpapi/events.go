@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"mime"
@@ -95,7 +96,11 @@ func isJSON(contentType string) bool {
 // bodyWithin is how long a body may take to arrive: a slow one must not hold memory and a goroutine for ever.
 const bodyWithin = 30 * time.Second
 
-// readBody reads a body of at most limit bytes, into a buffer of its size where the size is announced.
+// trustedBody is how much memory an announced size gets before the body is there, in bytes.
+const trustedBody = 64 << 10
+
+// readBody reads a body of at most limit bytes, into a buffer of its size where that is announced and small. A larger
+// one gets memory as it arrives: to announce costs nothing.
 func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	if r.ContentLength > limit {
 		return nil, &http.MaxBytesError{Limit: limit}
@@ -105,6 +110,13 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 	// handler's context.
 	if rc.SetReadDeadline(time.Now().Add(bodyWithin)) == nil {
 		defer func() { _ = rc.SetReadDeadline(time.Time{}) }()
+	}
+	if n := r.ContentLength; n > trustedBody {
+		body := bytes.NewBuffer(make([]byte, 0, trustedBody))
+		if got, err := body.ReadFrom(io.LimitReader(r.Body, n)); err != nil || got < n {
+			return nil, brokenBody(err)
+		}
+		return body.Bytes(), nil
 	}
 	if n := r.ContentLength; n >= 0 {
 		body := make([]byte, n)
@@ -131,9 +143,9 @@ func brokenBody(err error) error {
 
 func idempotencyKey(r *http.Request) (string, error) {
 	key := r.Header.Get(headerIdempotency)
-	if len(key) > 256 {
+	if len(key) > ingest.MaxIdempotencyKey {
 		return "", newProblem(http.StatusBadRequest, "invalid_idempotency_key",
-			"the Idempotency-Key is too long: use at most 256 characters")
+			"the Idempotency-Key is too long: use at most "+strconv.Itoa(ingest.MaxIdempotencyKey)+" characters")
 	}
 	return key, nil
 }

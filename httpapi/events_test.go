@@ -1,11 +1,14 @@
 package httpapi
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -209,5 +212,39 @@ func TestProblems(t *testing.T) {
 	p := problemOf(errors.Join(errors.New("disk on fire at /secret/path"), vault.ErrTampered))
 	if p.Status != 500 || p.Detail != "" {
 		t.Errorf("an internal error is shown: %+v", p)
+	}
+}
+
+// announced is a body of which less comes than was announced.
+type announced struct {
+	io.Reader
+	asked int // the largest read
+}
+
+func (b *announced) Read(p []byte) (int, error) {
+	b.asked = max(b.asked, len(p))
+	return b.Reader.Read(p)
+}
+
+// TestMemoryIsForWhatArrives: to announce a large body gets no memory for it.
+func TestMemoryIsForWhatArrives(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{0, 1, trustedBody, trustedBody + 1, 512 << 10} {
+		body := bytes.Repeat([]byte("x"), n)
+		r := httptest.NewRequestWithContext(t.Context(), "POST", "/", bytes.NewReader(body))
+		got, err := readBody(httptest.NewRecorder(), r, 512<<10)
+		if err != nil || !bytes.Equal(got, body) {
+			t.Errorf("%d bytes: %d, %v", n, len(got), err)
+		}
+		short := &announced{Reader: strings.NewReader("few")}
+		r = httptest.NewRequestWithContext(t.Context(), "POST", "/", short)
+		r.ContentLength = 16 << 20
+		var p *Problem
+		if _, err = readBody(httptest.NewRecorder(), r, 16<<20); !errors.As(err, &p) || p.Code != "incomplete_body" {
+			t.Errorf("a body that is short: %v", err)
+		}
+		if short.asked > trustedBody {
+			t.Errorf("%d bytes were there for a body of 3", short.asked)
+		}
 	}
 }

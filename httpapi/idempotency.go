@@ -13,7 +13,7 @@ import (
 // headerIdempotency makes a POST repeatable.
 const headerIdempotency = "Idempotency-Key"
 
-// IdempotencyInput is taken by every POST that creates.
+// IdempotencyInput is taken by every POST that creates; a key is at most ingest.MaxIdempotencyKey long.
 type IdempotencyInput struct {
 	IdempotencyKey string `header:"Idempotency-Key" maxLength:"256" doc:"Makes the request repeatable."`
 }

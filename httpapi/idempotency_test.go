@@ -2,10 +2,43 @@ package httpapi
 
 import (
 	"net/http"
+	"reflect"
+	"strconv"
+	"strings"
 	"testing"
 
 	"hookledger/domain"
+	"hookledger/ingest"
 )
+
+// TestIdempotencyKeysHaveOneLimit: every POST takes a key of the same length, every place of a batch too; a key of its
+// own is never one of a batch's.
+func TestIdempotencyKeysHaveOneLimit(t *testing.T) {
+	t.Parallel()
+	if f, _ := reflect.TypeFor[IdempotencyInput]().FieldByName("IdempotencyKey"); f.Tag.Get("maxLength") !=
+		strconv.Itoa(ingest.MaxIdempotencyKey) {
+		t.Errorf("documented: %s", f.Tag)
+	}
+	s := newStack(t)
+	admin := s.key("default", domain.RoleAdmin)
+	long := []string{"Idempotency-Key", strings.Repeat("k", ingest.MaxIdempotencyKey)}
+	s.call(admin, "POST", "/v1/endpoints", map[string]any{"url": "https://example.com/", "event_types": []string{"*"}},
+		long...).want(201, "")
+	s.call(admin, "POST", "/v1/events", example(""), long...).want(202, "")
+	batch := make([]any, 12)
+	for i := range batch {
+		batch[i] = example("")
+	}
+	all := into[BatchAnswer](s.call(admin, "POST", "/v1/events/batch", batch, long...).want(200, ""))
+	if all.Accepted != 12 {
+		t.Errorf("%+v", all)
+	}
+	first := into[BatchAnswer](s.call(admin, "POST", "/v1/events/batch", batch, "Idempotency-Key", "k").want(200, ""))
+	single := into[Receipt](s.call(admin, "POST", "/v1/events", example(""), "Idempotency-Key", "k#0").want(202, ""))
+	if first.Accepted != 12 || single.Duplicate {
+		t.Errorf("batch %+v, then %+v", first, single)
+	}
+}
 
 // TestIdempotencyKey: for each POST that creates, a repeat gives the resource and no secret, and appends nothing;
 // another body under the key is refused; another tenant's same key is another request.

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"hookledger/domain"
+	"hookledger/ingest"
 )
 
 // TestBadInputAppendsNothing: each of these is answered with a 4xx problem that says what is wrong, and nothing is
@@ -53,7 +54,9 @@ func TestBadInputAppendsNothing(t *testing.T) {
 		{"form", "POST", events, `{` + good + `}`, 415, "unsupported_media_type", []string{"Content-Type",
 			"application/x-www-form-urlencoded"}},
 		{"Idempotency-Key too long", "POST", events, `{` + good + `}`, 400, "invalid_idempotency_key",
-			[]string{"Idempotency-Key", strings.Repeat("k", 257)}},
+			[]string{"Idempotency-Key", strings.Repeat("k", ingest.MaxIdempotencyKey+1)}},
+		{"Idempotency-Key of a batch too long", "POST", events + "/batch", `[{` + good + `}]`, 400,
+			"invalid_idempotency_key", []string{"Idempotency-Key", strings.Repeat("k", ingest.MaxIdempotencyKey+1)}},
 
 		{"batch no array", "POST", events + "/batch", `7`, 400, "invalid_json", nil},
 		{"batch not closed", "POST", events + "/batch", `[{` + good + `}`, 400, "invalid_json", nil},
@@ -127,6 +130,9 @@ func TestBadInputAppendsNothing(t *testing.T) {
 		{"bad cursor of rows", "GET", events + "?cursor=x", "", 400, "invalid_cursor", nil},
 		{"bad time", "GET", events + "?created_after=noon", "", 400, "invalid_request", nil},
 		{"bad position", "GET", "/v1/records?after=x", "", 400, "invalid_request", nil},
+		{"position too high", "GET", "/v1/records?after=9223372036854775808", "", 400, "invalid_request", nil},
+		{"last event too high", "GET", "/v1/records", "", 400, "invalid_request", []string{"Accept", "text/event-stream",
+			"Last-Event-ID", "18446744073709551615"}},
 		{"bad stream", "GET", "/v1/records?stream=x", "", 400, "invalid_request", nil},
 		{"no such path", "GET", "/v2/events", "", 404, "no_such_route", nil},
 		{"no such method", "PUT", events, `{}`, 405, "method_not_allowed", nil},

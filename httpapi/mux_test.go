@@ -108,9 +108,16 @@ func TestReadinessAndMetrics(t *testing.T) {
 	t.Parallel()
 	var why error
 	s := newStack(t, func(c *Config) { c.Ready = func() error { return why } })
-	if h := into[Health](s.call("", "GET", "/readyz", nil).want(200, "")); h.Status != "ok" || h.LedgerID == "" {
+	if h := into[Health](s.call("", "GET", "/readyz", nil).want(200, "")); h.Status != "ok" || h.LedgerID == "" ||
+		h.Disk != "ok" {
 		t.Errorf("ready: %+v", h)
 	}
+	s.full.Store(true)
+	if h := into[Health](s.call("", "GET", "/readyz", nil).want(200, "")); h.Status != "ok" ||
+		h.Disk != "the disk is nearly full" {
+		t.Errorf("ready on a full disk: %+v", h)
+	}
+	s.full.Store(false)
 	why = errors.New("the vault is closed")
 	got := s.call("", "GET", "/readyz", nil).want(503, "not_ready")
 	if !strings.Contains(string(got.body), "the vault is closed") || got.header.Get("Retry-After") == "" {

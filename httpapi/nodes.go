@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 	"time"
@@ -60,6 +61,7 @@ type Health struct {
 	Status   string `json:"status" example:"ok"`
 	Version  string `json:"version" doc:"Of the binary."`
 	LedgerID string `json:"ledger_id,omitempty" doc:"Which ledger answers."`
+	Disk     string `json:"disk,omitempty" doc:"ok, or why no event is taken and no attempt made for now; of /readyz."`
 }
 
 func (a *api) livez(w http.ResponseWriter, _ *http.Request) {
@@ -84,7 +86,20 @@ func (a *api) readyz(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Cache-Control", "no-store")
-	writeJSON(w, http.StatusOK, Health{Status: "ok", Version: a.Version, LedgerID: a.LedgerID})
+	writeJSON(w, http.StatusOK, Health{Status: "ok", Version: a.Version, LedgerID: a.LedgerID, Disk: a.disk()})
+}
+
+// disk says whether there is room. A node without any is ready all the same: it answers, and finishes what it began.
+func (a *api) disk() string {
+	err := a.Room()
+	var refusal *domain.Error
+	switch {
+	case err == nil:
+		return "ok"
+	case errors.As(err, &refusal):
+		return refusal.Detail
+	}
+	return err.Error()
 }
 
 // metrics shows the registry to Prometheus.

@@ -78,7 +78,7 @@ func (a *api) addRaw(o operation, parameters []*huma.Param, body *huma.RequestBo
 
 func (a *api) documentPosts() {
 	idempotency := &huma.Param{Name: headerIdempotency, In: "header", Description: "Makes the request repeatable.",
-		Schema: &huma.Schema{Type: huma.TypeString, MaxLength: ptr(256)}}
+		Schema: &huma.Schema{Type: huma.TypeString, MaxLength: ptr(ingest.MaxIdempotencyKey)}}
 	examples := map[string]*huma.Example{}
 	for _, t := range domain.BuiltInEventTypes() {
 		examples[t.Type] = &huma.Example{Summary: t.Description, Value: map[string]any{"event": t.Type, "data": t.Example}}
@@ -128,25 +128,29 @@ func (a *api) registerRecords() {
 
 // documentHealth documents what needs no key.
 func (a *api) documentHealth() {
-	plain := func(id, summary, contentType string, extra ...int) {
+	plain := func(id, summary, contentType string, schema *huma.Schema, extra ...int) {
 		rt := routeOf(id)
 		op := &huma.Operation{OperationID: rt.id, Method: rt.method, Path: rt.path, Summary: summary,
 			Tags: []string{"Server"}, Security: []map[string][]string{{}}, Responses: map[string]*huma.Response{}}
 		for _, code := range append([]int{http.StatusOK}, extra...) {
 			op.Responses[statusText(code)] = &huma.Response{Description: http.StatusText(code),
-				Content: map[string]*huma.MediaType{contentType: {Schema: &huma.Schema{}}}}
+				Content: map[string]*huma.MediaType{contentType: {Schema: schema}}}
+			if code >= 400 {
+				op.Responses[statusText(code)].Content = map[string]*huma.MediaType{problemType: {Schema: schemaOf[Problem](a)}}
+			}
 		}
 		op.Responses["4XX"] = &huma.Response{Description: "The request is wrong.",
 			Content: map[string]*huma.MediaType{problemType: {Schema: schemaOf[Problem](a)}}}
 		a.huma.OpenAPI().AddOperation(op)
 	}
-	plain("livez", "Whether the process lives", "application/json")
-	plain("readyz", "Whether it takes and delivers events", "application/json", http.StatusServiceUnavailable)
+	health := schemaOf[Health](a)
+	plain("livez", "Whether the process lives", "application/json", health)
+	plain("readyz", "Whether it takes and delivers events", "application/json", health, http.StatusServiceUnavailable)
 	if !a.HideMetrics {
-		plain("metrics", "Metrics for Prometheus", "text/plain")
+		plain("metrics", "Metrics for Prometheus", "text/plain", &huma.Schema{})
 	}
-	plain("openapi", "This document", "application/vnd.oai.openapi+json")
-	plain("docs", "This document as a page", "text/html")
+	plain("openapi", "This document", "application/vnd.oai.openapi+json", &huma.Schema{})
+	plain("docs", "This document as a page", "text/html", &huma.Schema{})
 }
 
 // documentWebhooks documents what endpoints get: one webhook per built-in type.

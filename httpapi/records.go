@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -154,7 +155,7 @@ func parseRecordsQuery(r *http.Request, c *caller) (*recordsQuery, error) {
 	}
 	if after != "" {
 		n, err := strconv.ParseUint(after, 10, 64)
-		if err != nil {
+		if err != nil || n > math.MaxInt64 {
 			return nil, badQuery("after (or Last-Event-ID) is no position: use the position of a record")
 		}
 		q.after = domain.Position(n)

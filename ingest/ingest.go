@@ -47,12 +47,14 @@ type Post struct {
 	Actor          domain.Actor
 	ID             string // the producer's own id; empty: derived from IdempotencyKey, or new
 	IdempotencyKey string
-	Event          string     // the type
-	Timestamp      *time.Time // when it happened; nil: now
-	Subject        string     // whom it is about: what may have to be erased together
-	Source         string
-	Sequence       *uint64 // the producer's own number within Source
-	Data           []byte  // a JSON object; delivered byte for byte, so it must not be changed any more
+	// IdempotencyIndex is the place in the batch that the key was given for: the id derives from both. nil: no batch.
+	IdempotencyIndex *int
+	Event            string     // the type
+	Timestamp        *time.Time // when it happened; nil: now
+	Subject          string     // whom it is about: what may have to be erased together
+	Source           string
+	Sequence         *uint64 // the producer's own number within Source
+	Data             []byte  // a JSON object; delivered byte for byte, so it must not be changed any more
 }
 
 // Receipt is the answer to a post that was accepted, now or before.

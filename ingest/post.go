@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -18,7 +19,7 @@ import (
 const (
 	MaxSubject        = 512
 	MaxSource         = 256
-	MaxIdempotencyKey = 255
+	MaxIdempotencyKey = 256
 )
 
 const (
@@ -39,8 +40,11 @@ func (in *Ingest) eventID(p *Post) (id string, own bool) {
 	case p.ID != "":
 		return p.ID, true
 	case p.IdempotencyKey != "":
-		derived := domain.DerivedID(time.Time{}, p.Tenant, route, p.IdempotencyKey)
-		return domain.NewID(domain.PrefixEvent, derived), true
+		parts := []string{p.Tenant, route, p.IdempotencyKey}
+		if p.IdempotencyIndex != nil {
+			parts = append(parts, "batch", strconv.Itoa(*p.IdempotencyIndex))
+		}
+		return domain.NewID(domain.PrefixEvent, domain.DerivedID(time.Time{}, parts...)), true
 	}
 	return domain.NewID(domain.PrefixEvent, in.newID()), false
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -187,6 +188,18 @@ func TestSemantics_AnIdDerivesFromTheIdempotencyKey(t *testing.T) {
 	p.IdempotencyKey = "key-2"
 	if other := f.must(p); other.ID == first.ID || other.Duplicate {
 		t.Errorf("%+v", other)
+	}
+	seen := map[string]bool{}
+	for i := range 12 { // as long as a key may be, in every place of a batch, and what could be taken for such a place
+		p.IdempotencyKey, p.IdempotencyIndex = strings.Repeat("k", MaxIdempotencyKey), &i
+		seen[f.must(p).ID] = true
+		p.IdempotencyKey, p.IdempotencyIndex = "key-2#"+strconv.Itoa(i), nil
+		seen[f.must(p).ID] = true
+		p.IdempotencyKey, p.IdempotencyIndex = "key-2", &i
+		seen[f.must(p).ID] = true
+	}
+	if len(seen) != 36 {
+		t.Errorf("%d ids of 36 keys and places", len(seen))
 	}
 	p.ID = "own"
 	if own := f.must(p); own.ID != "own" {

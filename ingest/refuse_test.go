@@ -146,11 +146,12 @@ func TestBadPostsAreRefused(t *testing.T) {
 		change func(*Post)
 		code   string
 	}{
-		"id":                  {func(p *Post) { p.ID = "a b" }, "invalid_id"},
-		"type":                {func(p *Post) { p.Event = "a..b" }, "invalid_event_type"},
-		"subject":             {func(p *Post) { p.Subject = "\xff" }, "invalid_subject"},
-		"source":              {func(p *Post) { p.Source = "\xff" }, "invalid_source"},
-		"key":                 {func(p *Post) { p.IdempotencyKey = strings.Repeat("k", 256) }, "invalid_idempotency_key"},
+		"id":      {func(p *Post) { p.ID = "a b" }, "invalid_id"},
+		"type":    {func(p *Post) { p.Event = "a..b" }, "invalid_event_type"},
+		"subject": {func(p *Post) { p.Subject = "\xff" }, "invalid_subject"},
+		"source":  {func(p *Post) { p.Source = "\xff" }, "invalid_source"},
+		"key": {func(p *Post) { p.IdempotencyKey = strings.Repeat("k", MaxIdempotencyKey+1) },
+			"invalid_idempotency_key"},
 		"timestamp":           {func(p *Post) { p.Timestamp = &year0 }, "invalid_timestamp"},
 		"no data":             {func(p *Post) { p.Data = nil }, "missing_field"},
 		"data":                {func(p *Post) { p.Data = []byte(`{"a":}`) }, "invalid_json"},

@@ -251,8 +251,10 @@ func (s *Store) judge(ctx context.Context, stream domain.Stream, expected domain
 	return ledger.Appended{}, conflict
 }
 
-// Wait implements ledger.Reader.
-func (s *Store) Wait(ctx context.Context, after domain.Position) error { return s.reach(ctx, after+1) }
+// Wait implements ledger.Reader. Behind the highest position there is nothing, so that waits for ctx.
+func (s *Store) Wait(ctx context.Context, after domain.Position) error {
+	return s.reach(ctx, max(after, after+1)) // after+1 is 0 behind the highest
+}
 
 // reach returns when the durable mark is at the position or beyond.
 func (s *Store) reach(ctx context.Context, pos domain.Position) error {

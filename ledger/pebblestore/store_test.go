@@ -2,6 +2,8 @@ package pebblestore
 
 import (
 	"context"
+	"errors"
+	"math"
 	"testing"
 	"time"
 
@@ -77,5 +79,34 @@ func TestAppendAndReopen(t *testing.T) {
 	done, err = s.Append(context.Background(), stream, domain.NoStream, first)
 	if err != nil || done != (ledger.Appended{Revision: 2, Position: 3, Duplicate: true}) {
 		t.Fatal(done, err)
+	}
+}
+
+// Behind the highest position there is nothing to read, and Wait ends with its context or the store.
+func TestBehindTheHighestPosition(t *testing.T) {
+	t.Parallel()
+	s, err := Open(Config{Dir: "a", FS: vfs.NewMem()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream := domain.DeliveryStream("default", "dlv_1")
+	if _, err := s.Append(t.Context(), stream, domain.NoStream, records(stream, 3)); err != nil {
+		t.Fatal(err)
+	}
+	for _, after := range []domain.Position{math.MaxUint64, math.MaxUint64 - 1, 3} {
+		if got := all(t, s, after); len(got) != 0 {
+			t.Errorf("behind %d: %d records", after, len(got))
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := s.Wait(ctx, after); !errors.Is(err, context.Canceled) {
+			t.Errorf("wait behind %d: %v", after, err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Wait(t.Context(), math.MaxUint64); !errors.Is(err, ledger.ErrClosed) {
+		t.Errorf("wait on a closed store: %v", err)
 	}
 }
