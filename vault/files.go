@@ -58,6 +58,11 @@ func openFiles(cfg Config, keys masterKeys) (*pebble.DB, error) {
 			"stop the process that holds it, or use another data directory")
 	}
 	defer func() { _ = lock.Close() }() // the open Pebble holds a reference of its own
+	if c != nil {
+		if err := inspect(keysDir, options(cfg, lock, true)); err != nil {
+			return nil, damaged(cfg.Dir, err)
+		}
+	}
 	db, err := pebble.Open(keysDir, options(cfg, lock, c != nil))
 	if err != nil {
 		return nil, damaged(cfg.Dir, err)
@@ -120,8 +125,18 @@ func (c *card) opens(dir string, keys masterKeys) error {
 func damaged(dir string, err error) error {
 	refusal := domain.Refuse(domain.KindInvalid, "vault_damaged", "the vault in "+dir+" can't be opened",
 		"restore that directory from the backup that belongs to this ledger")
-	return fmt.Errorf("%w: %w", refusal, err)
+	return fmt.Errorf("%w: %w", refusal, firstLine{err})
 }
+
+// firstLine is an error of Pebble's without the lines that are for Pebble's developers.
+type firstLine struct{ error }
+
+func (f firstLine) Error() string {
+	line, _, _ := strings.Cut(f.error.Error(), "\n")
+	return line
+}
+
+func (f firstLine) Unwrap() error { return f.error }
 
 // readCard gives nil where there is none.
 func readCard(fs vfs.FS, path string) (*card, error) {
@@ -241,7 +256,7 @@ type engineLog struct {
 func (l engineLog) Infof(format string, args ...any)  { l.logger.Debug(fmt.Sprintf(format, args...)) }
 func (l engineLog) Errorf(format string, args ...any) { l.logger.Error(fmt.Sprintf(format, args...)) }
 func (l engineLog) Fatalf(format string, args ...any) {
-	reason := fmt.Sprintf(format, args...)
+	reason, _, _ := strings.Cut(fmt.Sprintf(format, args...), "\n") // Pebble's errors can carry a stack
 	if l.fatal != nil {
 		l.fatal(reason)
 		panic("vault: " + reason) // Fatal returned; going on could give out keys that are not durable

@@ -3,6 +3,7 @@ package pebblestore
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -104,6 +105,7 @@ func (s *Store) openPebble(dir string, o *pebble.Options) error {
 }
 
 // inspect opens Pebble for reading only, which changes nothing, and looks whether the records up to the mark are there.
+// It reads the first chunk, too: no reader gets past damage there.
 func (s *Store) inspect(d directory, known mark) error {
 	o := s.engine()
 	o.ReadOnly = true
@@ -117,11 +119,14 @@ func (s *Store) inspect(d directory, known mark) error {
 	if err == nil {
 		err = s.checkTables()
 	}
+	if err == nil && last.pos > 0 {
+		_, err = s.readChunk(1, last.pos)
+	}
 	return damaged(errors.Join(err, s.guard("close", s.db.Close)))
 }
 
-// checkTables looks for the first and the last key of each of Pebble's tables, which nothing ever deletes. A table whose
-// file is another's, of the same size, has them not: Pebble does not see that, and would show less than there is.
+// checkTables looks for the first and the last key of each of Pebble's tables, which nothing ever deletes. A table
+// whose file is another's, of the same size, has them not: Pebble does not see that, and would show less than there is.
 func (s *Store) checkTables() error {
 	levels, err := s.db.SSTables()
 	if err != nil {
@@ -152,7 +157,7 @@ func (s *Store) lastRecord() (at head, err error) {
 	if err != nil {
 		return head{}, err
 	}
-	defer func() { err = errors.Join(err, it.Close()) }()
+	defer func() { err = closeIter(it, err) }()
 	if !it.Last() {
 		return head{}, it.Error()
 	}
@@ -172,15 +177,27 @@ func (s *Store) lastRecord() (at head, err error) {
 	return head{rev: last.Revision, pos: last.Position}, nil
 }
 
-// damaged puts what Pebble says about damage into words that name the fix.
+const codeDamaged = "ledger_damaged"
+
+// damaged puts what Pebble says about damage, once, into words that name the fix.
 func damaged(err error) error {
-	if err == nil || !pebble.IsCorruptionError(err) && !errors.Is(err, errDamaged) &&
+	if err == nil || domain.Code(err) == codeDamaged || !pebble.IsCorruptionError(err) && !errors.Is(err, errDamaged) &&
 		!errors.Is(err, pebble.ErrDBDoesNotExist) && !errors.Is(err, pebble.ErrDBNotPristine) {
 		return err
 	}
-	return fmt.Errorf("%w: %w", domain.Refuse(domain.KindUnavailable, "ledger_damaged", "the ledger is damaged",
-		"keep the directory as it is and restore a backup"), err)
+	return fmt.Errorf("%w: %w", domain.Refuse(domain.KindUnavailable, codeDamaged, "the ledger is damaged",
+		"keep the directory as it is and restore a backup"), firstLine{err})
 }
+
+// firstLine is an error of Pebble's without the lines that are for Pebble's developers.
+type firstLine struct{ error }
+
+func (f firstLine) Error() string {
+	line, _, _ := strings.Cut(f.error.Error(), "\n")
+	return line
+}
+
+func (f firstLine) Unwrap() error { return f.error }
 
 // Close implements ledger.Store.
 func (s *Store) Close() error {

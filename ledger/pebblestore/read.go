@@ -58,7 +58,7 @@ func (s *Store) ReadAll(ctx context.Context, after domain.Position) iter.Seq2[*d
 				pos = rec.Position + 1
 			}
 			if err != nil {
-				yield(nil, fmt.Errorf("read from position %d: %w", pos, err))
+				yield(nil, fmt.Errorf("read from position %d: %w", pos, damaged(err)))
 				return
 			}
 		}
@@ -69,7 +69,7 @@ func (s *Store) ReadAll(ctx context.Context, after domain.Position) iter.Seq2[*d
 func (s *Store) ReadStream(ctx context.Context, stream domain.Stream,
 	from domain.Revision) iter.Seq2[*domain.Record, error] {
 	return func(yield func(*domain.Record, error) bool) {
-		fail := func(err error) { yield(nil, fmt.Errorf("read %s: %w", stream, err)) }
+		fail := func(err error) { yield(nil, fmt.Errorf("read %s: %w", stream, damaged(err))) }
 		if err := s.usable(ctx); err != nil {
 			fail(err)
 			return
@@ -102,6 +102,15 @@ func (s *Store) ReadStream(ctx context.Context, stream domain.Stream,
 			}
 		}
 	}
+}
+
+// closeIter closes an iterator that err may have come from: Close says that error once more.
+func closeIter(it *pebble.Iterator, err error) error {
+	closed := it.Close()
+	if err != nil {
+		return err
+	}
+	return closed
 }
 
 // usable says whether a read may go on.
@@ -139,7 +148,7 @@ func (s *Store) readChunk(pos, end domain.Position) (out []*domain.Record, err e
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, it.Close()) }()
+	defer func() { err = closeIter(it, err) }()
 
 	bytes, due := 0, pos
 	for ok := it.SeekLT(appendRecordsKey(nil, pos+1)); ok; ok = it.Next() {
@@ -276,7 +285,7 @@ func (s *Store) laterSpans(stream domain.Stream, fn func(span) bool) (more bool,
 	if err != nil {
 		return false, err
 	}
-	defer func() { err = errors.Join(err, it.Close()) }()
+	defer func() { err = closeIter(it, err) }()
 	for ok := it.First(); ok; ok = it.Next() {
 		value, err := it.ValueAndErr()
 		if err != nil {
@@ -322,7 +331,7 @@ func (s *Store) topOf(family string) (top domain.Stream, err error) {
 	if err != nil {
 		return "", err
 	}
-	defer func() { err = errors.Join(err, it.Close()) }()
+	defer func() { err = closeIter(it, err) }()
 	if !it.Last() {
 		return "", it.Error()
 	}
