@@ -56,6 +56,12 @@ func TestRecordsGatherForOneTransaction(t *testing.T) {
 		if err := h.pause(t.Context(), h.every); err != nil || time.Since(begin) != h.every {
 			t.Errorf("it waited %v, %v", time.Since(begin), err)
 		}
+		h.want(5)
+		begin = time.Now()
+		if err := h.pause(t.Context(), h.every); err != nil || time.Since(begin) != h.every {
+			t.Errorf("it waited %v for what is not on the ledger, %v", time.Since(begin), err)
+		}
+		l.post(ten, ep1)
 		begin = time.Now()
 		time.AfterFunc(10*time.Millisecond, func() { h.want(5) })
 		if err := h.pause(t.Context(), h.every); err != nil || time.Since(begin) != 10*time.Millisecond {
