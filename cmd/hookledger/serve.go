@@ -14,7 +14,7 @@ import (
 )
 
 // gcPercent is Go's GOGC where the environment sets none.
-const gcPercent = 300
+const gcPercent = 400
 
 // serveFlags are serve's own.
 type serveFlags struct {

@@ -72,7 +72,7 @@ func (c *Config) setDefaults() error {
 		c.TailBytes = DefaultTailBytes
 	}
 	if c.heads == 0 {
-		c.heads = 128 << 10
+		c.heads = 32 << 10
 	}
 	return nil
 }
