@@ -63,8 +63,8 @@ type EgressConfig struct {
 // Defaults of Config. An attempt at a quick receiver spends nearly all its time waiting for the ledger's disk, twice:
 // the window is sized for slow disks, not for the CPU.
 const (
-	DefaultWindow                 = 512
-	DefaultMaxInFlightPerEndpoint = 256
+	DefaultWindow                 = 1024
+	DefaultMaxInFlightPerEndpoint = 512
 	DefaultShutdownGrace          = 20 * time.Second
 )
 
