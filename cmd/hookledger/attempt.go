@@ -71,17 +71,20 @@ func newAttemptList(a *app, r *remote) *cobra.Command {
 
 func underscored(flag string) string { return strings.ReplaceAll(flag, "-", "_") }
 
-func attemptPath(id string) string { return "/v1/attempts/" + url.PathEscape(id) }
+// attempt asks the server for one attempt.
+func (a *app) attempt(cmd *cobra.Command, r *remote, id string) (apiclient.Item[apiclient.Attempt], error) {
+	c, err := a.connect(r)
+	if err != nil {
+		return apiclient.Item[apiclient.Attempt]{}, err
+	}
+	return apiclient.Fetch[apiclient.Attempt](cmd.Context(), c, "/v1/attempts/"+url.PathEscape(id))
+}
 
 func newAttemptGet(a *app, r *remote) *cobra.Command {
 	return &cobra.Command{Use: "get ID", Short: "Show an attempt: the request, its signature, the response, the timings",
 		Example: "  hookledger attempt get att_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C -o json", Args: args("ID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := a.connect(r)
-			if err != nil {
-				return err
-			}
-			t, err := apiclient.Fetch[apiclient.Attempt](cmd.Context(), c, attemptPath(args[0]))
+			t, err := a.attempt(cmd, r, args[0])
 			if err != nil {
 				return err
 			}
@@ -128,11 +131,7 @@ Receivers take a signature for five minutes only, by their clock: repeat an olde
 hookledger delivery retry.`,
 		Example: "  hookledger attempt curl att_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C | sh", Args: args("ID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := a.connect(r)
-			if err != nil {
-				return err
-			}
-			t, err := apiclient.Fetch[apiclient.Attempt](cmd.Context(), c, attemptPath(args[0]))
+			t, err := a.attempt(cmd, r, args[0])
 			if err != nil {
 				return err
 			}

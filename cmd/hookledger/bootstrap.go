@@ -73,8 +73,8 @@ func exists(path string) (bool, error) {
 	return err == nil, err
 }
 
-func (s *server) openVault(cfg serverConfig, master domain.Secret) (*vault.Vault, error) {
-	v, err := vault.Open(vault.Config{Dir: filepath.Join(cfg.DataDir, vaultDir), Master: master, LedgerID: s.LedgerID,
+func (s *server) openVault(master domain.Secret) (*vault.Vault, error) {
+	v, err := vault.Open(vault.Config{Dir: filepath.Join(s.DataDir, vaultDir), Master: master, LedgerID: s.LedgerID,
 		MustExist: s.store.Head() > 1, Logger: s.log})
 	if err != nil {
 		return nil, err

@@ -136,7 +136,7 @@ func startServer(ctx context.Context, cfg serverConfig) (_ *server, err error) {
 	if s.LedgerID, err = ledger.Found(ctx, store, newID(), now()); err != nil {
 		return nil, err
 	}
-	keys, err := s.openVault(cfg, secrets.master)
+	keys, err := s.openVault(secrets.master)
 	if err != nil {
 		return nil, err
 	}
