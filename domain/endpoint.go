@@ -178,11 +178,16 @@ func (e *Endpoint) ready(expected *Revision) error {
 		return Refuse(KindNotFound, "endpoint_not_found", "there is no such endpoint",
 			"list them with: hookledger endpoint list")
 	}
-	if expected != nil && *expected != e.Revision {
-		return Refuse(KindConflict, "revision_conflict", "the endpoint was changed meanwhile: it is at revision "+
-			strconv.FormatInt(int64(e.Revision), 10), "read it again, and repeat with its revision in If-Match")
+	return atRevision(expected, e.Revision, "endpoint")
+}
+
+// atRevision refuses a change that was based on another revision than the one that is there; nil is based on any.
+func atRevision(expected *Revision, at Revision, what string) error {
+	if expected == nil || *expected == at {
+		return nil
 	}
-	return nil
+	return Refuse(KindConflict, "revision_conflict", "the "+what+" was changed meanwhile: it is at revision "+
+		strconv.FormatInt(int64(at), 10), "read it again, and repeat with its revision in If-Match")
 }
 
 // Target is the endpoint's whole URL, given its opened content.

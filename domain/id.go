@@ -15,6 +15,7 @@ const (
 	PrefixAttempt  = "att_"
 	PrefixEndpoint = "ep_"
 	PrefixKey      = "key_"
+	PrefixSource   = "src_"
 )
 
 // Tenants with a meaning of their own.

@@ -75,6 +75,8 @@ const (
 	CategoryEvent    = "event"
 	CategoryDelivery = "delivery"
 	CategoryAccess   = "access"
+	CategorySource   = "source"
+	CategoryPoll     = "poll"
 )
 
 // LedgerStream holds LedgerCreated, the first record of every ledger.
@@ -93,6 +95,8 @@ func DeliveryStream(tenant, id string) Stream { return NewStream(CategoryDeliver
 func EndpointStream(tenant, id string) Stream { return NewStream(CategoryEndpoint, tenant, id) }
 func TenantStream(tenant string) Stream       { return NewStream(CategoryTenant, tenant, "0") }
 func KeyStream(tenant, id string) Stream      { return NewStream(CategoryAccess, tenant, id) }
+func SourceStream(tenant, id string) Stream   { return NewStream(CategorySource, tenant, id) }
+func PollStream(tenant, id string) Stream     { return NewStream(CategoryPoll, tenant, id) }
 
 // Category is the part before the first dash.
 func (s Stream) Category() string {

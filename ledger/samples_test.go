@@ -39,6 +39,20 @@ func configSample() domain.EndpointConfig {
 		Signing: domain.Signing{Scheme: "v1", KeyID: "sk_01JPHK7B00B2D4F6H8J0K2M4N6", Fingerprint: "9f86d081884c7d65"}}
 }
 
+func pollSample() domain.SourceConfig {
+	return domain.SourceConfig{Kind: domain.SourceAgenFleet, Description: "the fleet", TimeZone: "Europe/Berlin",
+		Fields: map[string]string{"id": "/id", "status": "/state"}, Statuses: map[string]string{"paused": "offline"},
+		Poll: &domain.PollConfig{URL: "https://api.agenfleet.ai/api", Auth: domain.AuthLogin,
+			Credentials: domain.VaultRef{KeyID: "cr_01JPHK7B00B2D4F6H8J0K2M4N6", Fingerprint: "9f86d081884c7d65"},
+			Every:       domain.Duration(time.Minute), CostsEvery: domain.Duration(time.Hour), RateLimit: 50, Currency: "USD",
+			CostPeriod: "monthly", AlertThreshold: "0.8"}}
+}
+
+func cronSample() domain.SourceConfig {
+	return domain.SourceConfig{Kind: domain.SourceCron, TimeZone: "UTC", Cron: &domain.CronConfig{TokenPrefix: "hlc_Zx81",
+		TokenHash: bytes.Repeat([]byte{7}, 32), Job: "job_daily_report", Window: domain.Duration(domain.DefaultCronWindow)}}
+}
+
 // samples has a full example of every type: all optional fields are set.
 func samples() []domain.Fact {
 	sequence := uint64(41)
@@ -88,6 +102,15 @@ func samples() []domain.Fact {
 		&domain.DeliveryExhausted{Attempts: 10, Last: attemptID, Reason: "schedule"},
 		&domain.DeliveryCancelled{Reason: "endpoint_removed"},
 		&domain.RetryRequested{Force: true},
+		&domain.SourceAdded{Config: pollSample()},
+		&domain.SourceChanged{Config: cronSample()},
+		&domain.SourceRemoved{},
+		&domain.SourcePolled{What: domain.PollAgents, Outcome: domain.PollFailed, Begun: noon, Ended: noon.Add(time.Second),
+			Config: causeID, Rows: 142, Polls: 15, Code: "rate_limited",
+			Gap:     &domain.PollGap{Since: noon.Add(-15 * time.Minute), Until: noon.Add(time.Second), Polls: 14},
+			Derived: []domain.DerivedEvent{{ID: eventID, Event: "agent.status_changed"}},
+			Refused: []domain.RefusedEvent{{ID: "evt_01JPHK9Q00000000000000000B", Code: "schema_mismatch"}},
+			Content: sealedSample(240)},
 	}
 }
 

@@ -47,6 +47,10 @@ var types = table(
 	reflected[domain.DeliveryExhausted](),
 	reflected[domain.DeliveryCancelled](),
 	reflected[domain.RetryRequested](),
+	reflected[domain.SourceAdded](),
+	reflected[domain.SourceChanged](),
+	reflected[domain.SourceRemoved](),
+	reflected[domain.SourcePolled](),
 )
 
 // versions of one type, by version; the last one is what this binary writes.

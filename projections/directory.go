@@ -21,6 +21,7 @@ type Directory struct {
 	tenants map[string]*tenantEntry
 	keys    map[string]*domain.APIKey // by stream
 	byHash  map[[32]byte]*domain.APIKey
+	sources sources
 }
 
 type tenantEntry struct {
@@ -32,7 +33,7 @@ type tenantEntry struct {
 
 func newDirectory(p *progress) *Directory {
 	return &Directory{progress: p, tenants: map[string]*tenantEntry{}, keys: map[string]*domain.APIKey{},
-		byHash: map[[32]byte]*domain.APIKey{}}
+		byHash: map[[32]byte]*domain.APIKey{}, sources: newSources()}
 }
 
 // Routing is the tenant's routing table as it stands.
@@ -109,7 +110,7 @@ func (d *Directory) WaitFor(ctx context.Context, pos domain.Position) error {
 	return d.progress.wait(ctx, pos)
 }
 
-// fold takes in a record of a tenant, an endpoint or a key, and lets all others pass.
+// fold takes in a record of a tenant, an endpoint, a key or a source, and lets all others pass.
 func (d *Directory) fold(r *domain.Record) {
 	switch r.Fact.(type) {
 	case *domain.TenantRegistered, *domain.TenantReconfigured, *domain.EventTypeRegistered:
@@ -137,6 +138,10 @@ func (d *Directory) fold(r *domain.Record) {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		d.key(r)
+	case *domain.SourceAdded, *domain.SourceChanged, *domain.SourceRemoved:
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.source(r)
 	}
 }
 

@@ -88,7 +88,7 @@ func (b *batch) fold(r *domain.Record) error {
 		switch r.Stream.Category() {
 		case domain.CategoryDelivery:
 			err = b.delivery(r)
-		case domain.CategoryTenant, domain.CategoryEndpoint, domain.CategoryAccess:
+		case domain.CategoryTenant, domain.CategoryEndpoint, domain.CategoryAccess, domain.CategorySource:
 			b.config = append(b.config, r)
 		}
 	}
