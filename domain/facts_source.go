@@ -56,10 +56,9 @@ type CronConfig struct {
 	Window Duration `json:"window"`
 }
 
-// VaultRef names a secret that stands in the vault.
+// VaultRef names a secret that stands in the vault. It has no fingerprint: of a password, that would confirm a guess.
 type VaultRef struct {
-	KeyID       string `json:"key_id"`
-	Fingerprint string `json:"fingerprint"`
+	KeyID string `json:"key_id"`
 }
 
 type SourceAdded struct {

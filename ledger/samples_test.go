@@ -43,7 +43,7 @@ func pollSample() domain.SourceConfig {
 	return domain.SourceConfig{Kind: domain.SourceAgenFleet, Description: "the fleet", TimeZone: "Europe/Berlin",
 		Fields: map[string]string{"id": "/id", "status": "/state"}, Statuses: map[string]string{"paused": "offline"},
 		Poll: &domain.PollConfig{URL: "https://api.agenfleet.ai/api", Auth: domain.AuthLogin,
-			Credentials: domain.VaultRef{KeyID: "cr_01JPHK7B00B2D4F6H8J0K2M4N6", Fingerprint: "9f86d081884c7d65"},
+			Credentials: domain.VaultRef{KeyID: "cr_01JPHK7B00B2D4F6H8J0K2M4N6"},
 			Every:       domain.Duration(time.Minute), CostsEvery: domain.Duration(time.Hour), RateLimit: 50, Currency: "USD",
 			CostPeriod: "monthly", AlertThreshold: "0.8"}}
 }

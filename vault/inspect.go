@@ -86,6 +86,8 @@ func wellFormed(key, value []byte) bool {
 		return len(value) == 1+macSize+wrappedSize
 	case kindSigning:
 		return len(value) == 2+int(value[1])+wrappedSize
+	case kindSecret:
+		return len(value) == secretSize(value)
 	case kindTombstone:
 		return len(value) == tombstoneSize
 	}

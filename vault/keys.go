@@ -26,6 +26,7 @@ const (
 const (
 	kindData      = 'd' // the scope's HMAC, the wrapped key
 	kindSigning   = 's' // the length of the tenant's name in a byte, the name, the wrapped key
+	kindSecret    = 'c' // the length of the tenant's name in a byte, the name, the secret's length in two, the wrapped secret
 	kindTombstone = 'x' // the unix seconds of the destruction in 8 bytes
 )
 
@@ -131,6 +132,15 @@ func (v *Vault) load(keyID string, kind byte) ([]byte, error) {
 		return nil, err
 	}
 	defer v.leave()
+	entry, err := v.entry(keyID, kind)
+	if err != nil {
+		return nil, err
+	}
+	return v.unwrap(entry, keyID)
+}
+
+// entry reads an entry that must be of the kind; the caller has entered.
+func (v *Vault) entry(keyID string, kind byte) ([]byte, error) {
 	entry, found, err := v.get(keyEntry(keyID))
 	switch {
 	case err != nil:
@@ -142,7 +152,7 @@ func (v *Vault) load(keyID string, kind byte) ([]byte, error) {
 	case entry[0] != kind:
 		return nil, fmt.Errorf("%s is a key of another kind: %w", keyID, ErrUnknownKey)
 	}
-	return v.unwrap(entry, keyID)
+	return entry, nil
 }
 
 // get reads one entry; the caller has entered.
