@@ -2,7 +2,6 @@ package ingest
 
 import (
 	"context"
-	"fmt"
 	"sync"
 
 	"hookledger/domain"
@@ -11,6 +10,7 @@ import (
 
 const (
 	// aheadRecords is how many records are read on at once, and how near two misses must be to be one after the other.
+	// Positions are not dense: how far that is, the distance between an event's own two records says.
 	aheadRecords = 1024
 	// aheadBytes bounds what is held, by the size of the bodies.
 	aheadBytes = 16 << 20
@@ -38,16 +38,14 @@ func newAhead(r ledger.Reader) *ahead {
 
 // take gives the event's EventReceived if it was read, or is now: when what was read before was mostly asked for, a
 // miss reads on.
-func (a *ahead) take(ctx context.Context, k bodyKey) (*domain.Record, error) {
+func (a *ahead) take(ctx context.Context, k bodyKey) *domain.Record {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if r := a.pop(k); r != nil || a.next == 0 || len(a.held) > a.chunk/aheadShare {
-		return r, nil
+		return r
 	}
-	if err := a.read(ctx); err != nil {
-		return nil, err
-	}
-	return a.pop(k), nil
+	a.read(ctx)
+	return a.pop(k)
 }
 
 func (a *ahead) pop(k bodyKey) *domain.Record {
@@ -60,29 +58,31 @@ func (a *ahead) pop(k bodyKey) *domain.Record {
 	return nil
 }
 
-// missed says where an event was that had to be searched for. Two misses near each other start the reading on.
-func (a *ahead) missed(ctx context.Context, at domain.Position) error {
+// missed says where an event was that had to be searched for: at and routed are the positions of its first two records.
+// Two misses near each other start the reading on.
+func (a *ahead) missed(ctx context.Context, at, routed domain.Position) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	near := at > a.last && at <= a.last+aheadRecords
+	near := at > a.last && (at-a.last)/aheadRecords < routed-at
 	a.last = at
 	if !near || a.next != 0 && at <= a.next {
-		return nil // alone, or among what was read
+		return // alone, or among what was read
 	}
 	a.next = at
-	return a.read(ctx)
+	a.read(ctx)
 }
 
-// read brings the events of the next chunk; what was not asked for of the chunk before the last is forgotten.
-func (a *ahead) read(ctx context.Context) error {
+// read brings the events of the next chunk; what was not asked for of the chunk before the last is forgotten. Reading on
+// only saves searches: where it fails, whoever asks searches, and gets the ledger's error.
+func (a *ahead) read(ctx context.Context) {
 	a.held, a.older = a.older, a.held
 	clear(a.held)
 	a.chunk = 0
-	n, bytes, from := 0, 0, a.next
-	for r, err := range a.reader.ReadAll(ctx, from) {
+	n, bytes := 0, 0
+	for r, err := range a.reader.ReadAll(ctx, a.next) {
 		if err != nil {
 			a.next = 0
-			return fmt.Errorf("read on from position %d: %w", from, err)
+			return
 		}
 		a.next = r.Position
 		if f, ok := r.Fact.(*domain.EventReceived); ok {
@@ -97,5 +97,4 @@ func (a *ahead) read(ctx context.Context) error {
 	if a.chunk*8 < n || n == 0 {
 		a.next = 0 // few events among the records, or the ledger's end: searching is cheaper
 	}
-	return nil
 }

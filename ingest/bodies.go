@@ -79,11 +79,7 @@ func (b *Bodies) Event(ctx context.Context, tenant, event string) (domain.EventB
 
 // find gives an event's EventReceived, from what was read on or by a search.
 func (b *Bodies) find(ctx context.Context, k bodyKey) (*domain.Record, *domain.EventReceived, error) {
-	rec, err := b.ahead.take(ctx, k)
-	if err != nil {
-		return nil, nil, err
-	}
-	if rec != nil {
+	if rec := b.ahead.take(ctx, k); rec != nil {
 		if received, ok := rec.Fact.(*domain.EventReceived); ok {
 			return rec, received, nil
 		}
@@ -92,7 +88,8 @@ func (b *Bodies) find(ctx context.Context, k bodyKey) (*domain.Record, *domain.E
 	if err != nil {
 		return nil, nil, err
 	}
-	return first.record, first.received, b.ahead.missed(ctx, first.record.Position)
+	b.ahead.missed(ctx, first.record.Position, first.position)
+	return first.record, first.received, nil
 }
 
 // put keeps what was opened, or sealed, when asOf keys had been destroyed.

@@ -17,6 +17,7 @@ import (
 	"hookledger/domain"
 	"hookledger/ledger"
 	"hookledger/ledger/pebblestore"
+	"hookledger/ledger/storetest"
 	"hookledger/vault"
 )
 
@@ -81,7 +82,7 @@ func (d *directory) Routing(tenant string) (*domain.Routing, bool) {
 type fixture struct {
 	*Ingest
 	t        testing.TB
-	store    *pebblestore.Store
+	store    ledger.Store
 	vault    *vault.Vault
 	dir      *directory
 	bodies   *Bodies
@@ -95,10 +96,11 @@ func newFixture(t testing.TB, change ...func(*Config)) *fixture {
 // openOn opens a fixture whose ledger and vault stand on one file system, so that one crash takes both.
 func openOn(t testing.TB, fs vfs.FS, change ...func(*Config)) *fixture {
 	t.Helper()
-	store, err := pebblestore.Open(pebblestore.Config{Dir: "/data/ledger", FS: fs})
+	embedded, err := pebblestore.Open(pebblestore.Config{Dir: "/data/ledger", FS: fs})
 	if err != nil {
 		t.Fatal(err)
 	}
+	store := storetest.Sparse(embedded)
 	t.Cleanup(func() {
 		if err := store.Close(); err != nil {
 			t.Error(err)

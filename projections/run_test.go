@@ -16,6 +16,7 @@ import (
 
 	"hookledger/domain"
 	"hookledger/ledger/pebblestore"
+	"hookledger/ledger/storetest"
 )
 
 func TestWaitForDoesNotWaitForTheNextFlush(t *testing.T) {
@@ -108,10 +109,11 @@ func TestStatusAndMetricsSayHowFarBehind(t *testing.T) {
 func TestOnARealLedgerEverythingEnds(t *testing.T) {
 	t.Parallel()
 	fs := vfs.NewMem()
-	store, err := pebblestore.Open(pebblestore.Config{Dir: "ledger", FS: fs})
+	embedded, err := pebblestore.Open(pebblestore.Config{Dir: "ledger", FS: fs})
 	if err != nil {
 		t.Fatal(err)
 	}
+	store := storetest.Sparse(embedded)
 	defer func() {
 		if err := store.Close(); err != nil {
 			t.Error(err)

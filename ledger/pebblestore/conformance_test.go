@@ -1,6 +1,7 @@
 package pebblestore
 
 import (
+	"sync"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -25,6 +26,30 @@ func TestStore(t *testing.T) {
 			storetest.Run(t, harness(config))
 		})
 	}
+}
+
+// The suite's own Sparse keeps the contract as well, so that what fails on it is at fault itself.
+func TestSparseStore(t *testing.T) {
+	t.Parallel()
+	h := harness(func(*testing.T) Config { return Config{Dir: "ledger", FS: vfs.NewMem()} })
+	under := map[ledger.Store]ledger.Store{}
+	var mu sync.Mutex
+	wrapped := func(s ledger.Store) ledger.Store {
+		mu.Lock()
+		defer mu.Unlock()
+		w := storetest.Sparse(s)
+		under[w] = s
+		return w
+	}
+	storetest.Run(t, storetest.Harness{
+		Open: func(t *testing.T) ledger.Store { return wrapped(h.Open(t)) },
+		Reopen: func(t *testing.T, s ledger.Store) ledger.Store {
+			mu.Lock()
+			inner := under[s]
+			mu.Unlock()
+			return wrapped(h.Reopen(t, inner))
+		},
+	})
 }
 
 func harness(config func(t *testing.T) Config) storetest.Harness {
