@@ -29,13 +29,20 @@ var rooms = map[string][]string{
 	"ledger/eventstore/esdbtest":       {},
 	"ledger/eventstore/esdbtest/serve": {"ledger/eventstore/esdbtest"},
 	"ledger/storetest":                 {"domain", "ledger"},
-	"vault":              {"domain"},
-	"ingest":             {"domain", "ledger", "vault"},
-	"projections":        {"domain", "ledger", "vault", "ingest"},
-	"delivery":           {"domain", "ledger", "vault", "ingest"},
-	"httpapi":            {"domain", "ledger", "vault", "ingest", "projections", "delivery"},
-	"cmd/hookledger": {"domain", "ledger", "ledger/pebblestore", "ledger/eventstore", "ledger/storetest", "vault", "ingest",
-		"projections", "delivery", "httpapi"},
+	"ledger/ledgercopy":                {"domain", "ledger"},
+	"vault":                            {"domain"},
+	"ingest":                           {"domain", "ledger", "vault"},
+	"projections":                      {"domain", "ledger", "vault", "ingest"},
+	"delivery":                         {"domain", "ledger", "vault", "ingest"},
+	"sources/agenfleet":                {"domain", "ledger", "vault", "ingest"},
+	"sources/agenfleet/agenfleettest":  {}, // a stand-in of AgenFleet's API, which knows nothing of us
+	"sources/cron":                     {"domain"},
+	"sources/cloudevents":              {"domain", "ingest"},
+	"httpapi": {"domain", "ledger", "vault", "ingest", "projections", "delivery", "sources/agenfleet", "sources/cron",
+		"sources/cloudevents"},
+	"cmd/hookledger": {"domain", "ledger", "ledger/pebblestore", "ledger/eventstore", "ledger/storetest",
+		"ledger/ledgercopy", "vault", "ingest", "projections", "delivery", "sources/agenfleet",
+		"sources/agenfleet/agenfleettest", "sources/cron", "sources/cloudevents", "httpapi"},
 }
 
 // adapters are the libraries that bind us to something outside, and the only rooms that may import them.
@@ -50,7 +57,7 @@ var adapters = map[string][]string{
 	"github.com/spf13/cobra":                 {"cmd/hookledger"},
 	"code.dny.dev/ssrf":                      {"delivery"},
 	"github.com/santhosh-tekuri/jsonschema/": {"ingest"},
-	"net/http":                               {"delivery", "httpapi", "cmd/hookledger"},
+	"net/http":                               {"delivery", "sources", "httpapi", "cmd/hookledger"},
 	"database/sql":                           {"projections"},
 }
 

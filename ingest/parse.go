@@ -63,6 +63,41 @@ func ParsePost(body []byte) (Post, error) {
 	return p, nil
 }
 
+// ParseObject reads a JSON object as strictly as ParsePost does, and gives its fields as they stand in body, which must
+// not be changed any more. Errors are *domain.Error.
+func ParseObject(body []byte) (map[string][]byte, error) {
+	fields := map[string][]byte{}
+	err := decode(body, func(d *decoder) error {
+		if kind := d.PeekKind(); kind != '{' && kind != 0 {
+			return refuse("invalid_json", "the body is no JSON object", example)
+		}
+		if _, err := d.ReadToken(); err != nil {
+			return err
+		}
+		for d.PeekKind() != '}' {
+			name, err := d.ReadToken()
+			if err != nil {
+				return err
+			}
+			key := name.String()
+			v, err := d.ReadValue()
+			if err != nil {
+				return err
+			}
+			end := int(d.InputOffset())
+			fields[key] = body[end-len(v) : end : end]
+		}
+		if _, err := d.ReadToken(); err != nil {
+			return err
+		}
+		return d.end()
+	})
+	if err != nil {
+		return nil, refuseJSON(err)
+	}
+	return fields, nil
+}
+
 func (p *Post) parse(d *decoder, body []byte) error {
 	if kind := d.PeekKind(); kind != '{' && kind != 0 {
 		return refuse("invalid_json", "the body is no JSON object", example)
