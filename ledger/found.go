@@ -17,11 +17,8 @@ import (
 // LedgerCreated is refused as well.
 func Found(ctx context.Context, s Store, newID ulid.ULID, now time.Time) (string, error) {
 	for {
-		for rec, err := range s.ReadAll(ctx, 0) {
-			if err != nil {
-				return "", fmt.Errorf("read the ledger's first record: %w", err)
-			}
-			return founded(rec)
+		if id, _, err := Identify(ctx, s); id != "" || err != nil {
+			return id, err
 		}
 		created := &domain.LedgerCreated{LedgerID: newID.String(), Format: Format}
 		stamp := domain.Stamp{At: now, Base: newID, Actor: domain.System("ledger")}
@@ -36,18 +33,30 @@ func Found(ctx context.Context, s Store, newID ulid.ULID, now time.Time) (string
 	}
 }
 
-func founded(first *domain.Record) (string, error) {
+// Identify gives the ledger's id and format, and writes nothing: an empty ledger has the id "". It refuses what Found
+// refuses.
+func Identify(ctx context.Context, r Reader) (id string, format int, err error) {
+	for rec, err := range r.ReadAll(ctx, 0) {
+		if err != nil {
+			return "", 0, fmt.Errorf("read the ledger's first record: %w", err)
+		}
+		return identity(rec)
+	}
+	return "", 0, nil
+}
+
+func identity(first *domain.Record) (id string, format int, err error) {
 	switch f := first.Fact.(type) {
 	case *domain.LedgerCreated:
 		if f.Format > Format {
-			return "", fmt.Errorf("format %d, this binary knows %d: %w", f.Format, Format, ErrNewerFormat)
+			return "", 0, fmt.Errorf("format %d, this binary knows %d: %w", f.Format, Format, ErrNewerFormat)
 		}
-		return f.LedgerID, nil
+		return f.LedgerID, f.Format, nil
 	case *domain.Unknown:
 		if f.Type == (*domain.LedgerCreated)(nil).RecordType() {
-			return "", fmt.Errorf("%s version %d: %w", f.Type, f.Version, ErrNewerFormat)
+			return "", 0, fmt.Errorf("%s version %d: %w", f.Type, f.Version, ErrNewerFormat)
 		}
 	}
-	return "", fmt.Errorf("the ledger begins with %s, not with LedgerCreated: it is no hookledger's, or damaged",
+	return "", 0, fmt.Errorf("the ledger begins with %s, not with LedgerCreated: it is no hookledger's, or damaged",
 		first.Fact.RecordType())
 }
