@@ -79,6 +79,12 @@ const (
 	CategoryPoll     = "poll"
 )
 
+// Categories are all of them: what a ledger's streams begin with.
+func Categories() []string {
+	return []string{CategoryLedger, CategoryTenant, CategoryEndpoint, CategoryEvent, CategoryDelivery, CategoryAccess,
+		CategorySource, CategoryPoll}
+}
+
 // LedgerStream holds LedgerCreated, the first record of every ledger.
 const LedgerStream Stream = "ledger-system.0"
 

@@ -114,19 +114,22 @@ func decodeBody(r *domain.Record, name string, version int, body []byte) error {
 	if p.err != nil {
 		return p.err
 	}
-	data := body[p.i : len(body)-1]
+	var err error
+	r.Fact, err = decodeData(name, version, body[p.i:len(body)-1])
+	return err
+}
+
+// decodeData reads the data of a type. It keeps no reference to it.
+func decodeData(name string, version int, data []byte) (domain.Fact, error) {
 	known := types[name]
 	if row := known[version]; row != nil {
-		var err error
-		r.Fact, err = row.decode(data)
-		return err
+		return row.decode(data)
 	}
 	if version < 1 || version <= len(known) {
-		return errors.New("there is no such version")
+		return nil, errors.New("there is no such version")
 	}
 	if !jsontext.Value(data).IsValid() {
-		return errors.New("its data is no JSON")
+		return nil, errors.New("its data is no JSON")
 	}
-	r.Fact = &domain.Unknown{Type: name, Version: version, Data: append([]byte(nil), data...)}
-	return nil
+	return &domain.Unknown{Type: name, Version: version, Data: append([]byte(nil), data...)}, nil
 }

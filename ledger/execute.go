@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"time"
 
 	"hookledger/domain"
 )
@@ -65,15 +67,46 @@ func Execute[A Aggregate](ctx context.Context, s Store, stream domain.Stream, fr
 	return fresh(), Appended{}, fmt.Errorf("%s after %d turns: %w", stream, maxConflicts, ErrConflict)
 }
 
+// Waits between repeats of an append whose outcome is unknown.
+const (
+	firstRepeat   = 2 * time.Millisecond
+	longestRepeat = time.Second
+)
+
 // AppendKnown is Append that repeats itself, with the same ids and revision, while the outcome is unknown and ctx
-// lives.
+// lives. Once it is unknown, that a repeat could not be tried does not make it known: the error then stays
+// ErrUnknownOutcome.
 func AppendKnown(ctx context.Context, s Store, stream domain.Stream, expected domain.Revision,
 	records []domain.Record) (Appended, error) {
-	for {
+	unknown := false
+	for longest := firstRepeat; ; longest = min(2*longest, longestRepeat) {
 		done, err := s.Append(ctx, stream, expected, records)
-		if err == nil || !errors.Is(err, ErrUnknownOutcome) || ctx.Err() != nil {
+		switch {
+		case errors.Is(err, ErrUnknownOutcome):
+			unknown = true
+		case unknown && errors.Is(err, ErrUnavailable):
+			err = fmt.Errorf("%w: %w", ErrUnknownOutcome, err)
+		case unknown && errors.Is(err, ErrClosed):
+			return done, fmt.Errorf("%w: %w", ErrUnknownOutcome, err)
+		default:
 			return done, err
 		}
+		if errors.Is(err, ErrClosed) || !Pause(ctx, longest) {
+			return done, err
+		}
+	}
+}
+
+// Pause waits for a random time, from half of the longest to the longest, so that those who failed together do not
+// come back together; false: ctx ended first.
+func Pause(ctx context.Context, longest time.Duration) bool {
+	t := time.NewTimer(longest/2 + rand.N(longest/2+1))
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return ctx.Err() == nil
+	case <-ctx.Done():
+		return false
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"hookledger/domain"
 	"hookledger/ledger"
@@ -197,6 +199,64 @@ func TestAppendKnown_EndsWithItsContext(t *testing.T) {
 	_, err := ledger.AppendKnown(ctx, s, countStream, domain.NoStream, issue(ids()(), 1))
 	if !errors.Is(err, ledger.ErrUnknownOutcome) || s.calls != 5 {
 		t.Fatalf("after %d appends: %v", s.calls, err)
+	}
+}
+
+// The waits between repeats grow, are not all the same, and end with ctx.
+func TestAppendKnown_WaitsBetweenRepeats(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const minute = time.Minute
+		ctx, cancel := context.WithTimeout(t.Context(), minute)
+		defer cancel()
+		begun := time.Now()
+		var waits []time.Duration
+		last := begun
+		s := newFake()
+		s.fate = func(int, func() (ledger.Appended, error)) (ledger.Appended, error) {
+			waits = append(waits, time.Since(last))
+			last = time.Now()
+			return ledger.Appended{}, ledger.ErrUnknownOutcome
+		}
+		_, err := ledger.AppendKnown(ctx, s, countStream, domain.NoStream, issue(ids()(), 1))
+		if !errors.Is(err, ledger.ErrUnknownOutcome) || time.Since(begun) != minute {
+			t.Fatalf("after %v: %v", time.Since(begun), err)
+		}
+		if s.calls < 60 || s.calls > 140 {
+			t.Errorf("%d appends in a minute", s.calls)
+		}
+		if waits[1] > 2*time.Millisecond || waits[len(waits)-1] < time.Second/2 || waits[len(waits)-1] > time.Second {
+			t.Errorf("waits %v", waits)
+		}
+		if waits[len(waits)-1] == waits[len(waits)-2] {
+			t.Errorf("two waits are the same: %v", waits)
+		}
+	})
+}
+
+// Once the outcome is unknown, a repeat that wrote nothing leaves it unknown.
+func TestAppendKnown_WhatIsUnknownStaysSo(t *testing.T) {
+	t.Parallel()
+	for _, then := range []error{ledger.ErrUnavailable, ledger.ErrClosed} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			s := newFake()
+			s.fate = func(call int, apply func() (ledger.Appended, error)) (ledger.Appended, error) {
+				if call == 1 {
+					_, _ = apply()
+					return ledger.Appended{}, ledger.ErrUnknownOutcome
+				}
+				return ledger.Appended{}, then
+			}
+			_, err := ledger.AppendKnown(ctx, s, countStream, domain.NoStream, issue(ids()(), 1))
+			if !errors.Is(err, ledger.ErrUnknownOutcome) || !errors.Is(err, then) {
+				t.Errorf("unknown, then %v, is answered %v", then, err)
+			}
+			if repeated := s.calls > 2; repeated != errors.Is(then, ledger.ErrUnavailable) {
+				t.Errorf("unknown, then %v: %d appends", then, s.calls)
+			}
+		})
 	}
 }
 

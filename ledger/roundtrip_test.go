@@ -42,12 +42,34 @@ func TestRoundTrip_EveryTypeByHandEqualsItsTags(t *testing.T) {
 				if again := tagged(t, got.Fact); again != bySchema {
 					t.Fatalf("read back\n%s\nwrote\n%s", again, bySchema)
 				}
+				inParts(t, rec, string(header), string(body))
 				got.Fact = rec.Fact
 				if !reflect.DeepEqual(got, rec) {
 					t.Fatalf("read back\n%+v\nwrote\n%+v", got, rec)
 				}
 			})
 		})
+	}
+}
+
+// inParts checks that the record, written in parts and read back, has the same encoding.
+func inParts(t *rapid.T, rec *domain.Record, header, body string) {
+	data, err := AppendData(nil, rec.Fact)
+	if err != nil {
+		t.Fatal(err)
+	}
+	metadata, err := AppendMetadata(nil, rec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := &domain.Record{ID: rec.ID, Stream: rec.Stream, Revision: rec.Revision}
+	if err := DecodeParts(got, rec.Fact.RecordType(), metadata, data); err != nil {
+		t.Fatalf("%v\n%s\n%s", err, metadata, data)
+	}
+	again, err := AppendBody(nil, got)
+	if err != nil || string(AppendHeader(nil, got)) != header || string(again) != body {
+		t.Fatalf("in parts %s %s\nread back %s %s (%v)\nwrote %s %s", metadata, data, AppendHeader(nil, got), again, err,
+			header, body)
 	}
 }
 

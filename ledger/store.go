@@ -15,7 +15,8 @@ var (
 	ErrConflict = errors.New("ledger: the stream has moved on")
 	// ErrTooLarge: the append is over domain.MaxAppend. Nothing was written; repeating is useless.
 	ErrTooLarge = errors.New("ledger: the append is too large")
-	// ErrUnavailable: nothing was written; the same append may succeed later.
+	// ErrUnavailable: this call wrote nothing; the same append may succeed later. An earlier call whose outcome is
+	// unknown stays unknown.
 	ErrUnavailable = errors.New("ledger: the store is not available")
 	// ErrUnknownOutcome: the append was written or not. Repeat it with the same ids and the same expected revision: the
 	// answer is then the truth.
@@ -30,6 +31,10 @@ var (
 )
 
 // Reader is the reading half of the port. It is safe for concurrent use. No read shows a record before it is durable.
+//
+// A store whose records stand elsewhere waits in ReadAll and Wait while it can't reach them, as long as ctx lives;
+// ReadStream waits for some seconds, and then yields ErrUnavailable. A store that finds that records were taken out or
+// changed behind its back says so and is of no more use: everything ends with ErrClosed and the reason.
 type Reader interface {
 	// ReadStream yields the stream's records in order, from revision from on (inclusive, 0 is the first). A stream that
 	// does not exist yields nothing. It ends at what was durable when it was called or later. An error is yielded once,
@@ -38,6 +43,9 @@ type Reader interface {
 	// ReadAll yields every record after the position, which is exclusive, in the one global order: gap-free, without
 	// repeats, ending at what was durable when it was called or later. An error is yielded once, last; the reader goes
 	// on after the last record that it got. Records are shared and immutable.
+	//
+	// Positions are taken from the ledger: 0, a record's, the one right below a record's, or one behind the head. A
+	// store may refuse any other with a *domain.Error of KindInvalid, code "unknown_position".
 	ReadAll(ctx context.Context, after domain.Position) iter.Seq2[*domain.Record, error]
 	// Wait returns nil as soon as there may be a record after the position; it may return early, never late. It
 	// returns ctx's error, or ErrClosed.
@@ -57,9 +65,9 @@ type Store interface {
 	// after them, the answer is the first one's, with Duplicate set, once those are durable. Records are not modified;
 	// their Stream must be the stream's, Revision and Position are the store's to set and are ignored.
 	//
-	// A cancelled ctx ends the wait, not the write: the error then is ErrUnknownOutcome. Errors: ErrConflict,
-	// ErrTooLarge, ErrInvalid, ErrUnavailable, ErrUnknownOutcome, ErrClosed. The caller repeats; a store never does
-	// after it has answered.
+	// A cancelled ctx ends the wait, not the write: the error then is ErrUnknownOutcome, or ErrUnavailable if nothing had
+	// been begun. Errors: ErrConflict, ErrTooLarge, ErrInvalid, ErrUnavailable, ErrUnknownOutcome, ErrClosed. A store may
+	// repeat an append by itself until ctx ends; once it has answered, only the caller does.
 	Append(ctx context.Context, stream domain.Stream, expected domain.Revision, records []domain.Record) (Appended, error)
 	// Close waits for appends under way and releases what the store holds. Calling it again is a no-op.
 	Close() error
@@ -67,7 +75,9 @@ type Store interface {
 
 // Appended says where an append stands.
 type Appended struct {
-	Revision  domain.Revision // of its last record
-	Position  domain.Position // of its last record
-	Duplicate bool            // it had been written before
+	Revision domain.Revision // of its last record
+	Position domain.Position // of its last record
+	// Duplicate: the records stood there before this call, or may have done so: a store that had to repeat the append to
+	// learn its outcome can't tell. Only what another process wrote at the same moment may go unnoticed.
+	Duplicate bool
 }

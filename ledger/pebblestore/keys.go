@@ -24,9 +24,6 @@ const (
 // valueVersion begins each append's value.
 const valueVersion = 1
 
-// maxStream bounds a stream's name, in bytes.
-const maxStream = 1 << 10
-
 var errDamaged = errors.New("the data is damaged")
 
 // span is one append's place: count records from revision rev of a stream, at positions from pos.

@@ -1,7 +1,6 @@
 package pebblestore
 
 import (
-	"errors"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -52,24 +51,6 @@ func (m *metrics) appended(done ledger.Appended, err error, took time.Duration) 
 	case err == nil && !done.Duplicate:
 		m.won.Observe(took.Seconds())
 	default:
-		m.latency.WithLabelValues(outcome(err)).Observe(took.Seconds())
+		m.latency.WithLabelValues(ledger.Outcome(done, err)).Observe(took.Seconds())
 	}
-}
-
-func outcome(err error) string {
-	for _, o := range []struct {
-		err  error
-		name string
-	}{
-		{ledger.ErrConflict, "conflict"}, {ledger.ErrUnknownOutcome, "unknown"}, {ledger.ErrTooLarge, "too_large"},
-		{ledger.ErrInvalid, "invalid"}, {ledger.ErrUnavailable, "unavailable"}, {ledger.ErrClosed, "closed"},
-	} {
-		if errors.Is(err, o.err) {
-			return o.name
-		}
-	}
-	if err != nil {
-		return "error"
-	}
-	return "duplicate"
 }

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"sync"
 
-	"github.com/oklog/ulid/v2"
-
 	"hookledger/domain"
 	"hookledger/ledger"
 )
@@ -80,62 +78,4 @@ func (r *request) encode(records []domain.Record) error {
 		return fmt.Errorf("%w: %d bytes, at most %d are allowed", ledger.ErrTooLarge, r.size, domain.MaxAppend)
 	}
 	return nil
-}
-
-// validate refuses what can't stand together on the stream.
-func validate(stream domain.Stream, expected domain.Revision, records []domain.Record) error {
-	refuse := func(format string, args ...any) error {
-		return fmt.Errorf("append to %q: %w: %s", stream, ledger.ErrInvalid, fmt.Sprintf(format, args...))
-	}
-	if !stream.Valid() || len(stream) > maxStream {
-		return refuse("the stream's name must be <category>-<tenant>.<id> and at most %d bytes", maxStream)
-	}
-	for i := range len(stream) {
-		if stream[i] < ' ' {
-			return refuse("the stream's name has a control character")
-		}
-	}
-	if expected < domain.NoStream {
-		return refuse("revision %d can't be expected", expected)
-	}
-	if len(records) == 0 {
-		return refuse("there are no records")
-	}
-	for i := range records {
-		switch rec := &records[i]; {
-		case rec.ID == ulid.ULID{}:
-			return refuse("record %d has no id", i)
-		case rec.Stream != stream:
-			return refuse("record %d is of stream %q", i, rec.Stream)
-		case rec.Fact == nil:
-			return refuse("record %d has no fact", i)
-		}
-	}
-	if id, twice := repeated(records); twice {
-		return refuse("record id %s is repeated", id)
-	}
-	return nil
-}
-
-// repeated finds an id that two of the records have.
-func repeated(records []domain.Record) (ulid.ULID, bool) {
-	const few = 8
-	if len(records) <= few {
-		for i := range records {
-			for j := range i {
-				if records[i].ID == records[j].ID {
-					return records[i].ID, true
-				}
-			}
-		}
-		return ulid.ULID{}, false
-	}
-	seen := make(map[ulid.ULID]struct{}, len(records))
-	for i := range records {
-		if _, ok := seen[records[i].ID]; ok {
-			return records[i].ID, true
-		}
-		seen[records[i].ID] = struct{}{}
-	}
-	return ulid.ULID{}, false
 }

@@ -76,7 +76,7 @@ func (s *Store) Append(ctx context.Context, stream domain.Stream, expected domai
 
 func (s *Store) append(ctx context.Context, stream domain.Stream, expected domain.Revision,
 	records []domain.Record) (ledger.Appended, error) {
-	if err := validate(stream, expected, records); err != nil {
+	if err := ledger.Validate(stream, expected, records); err != nil {
 		return ledger.Appended{}, err
 	}
 	r := s.requests.get()
