@@ -45,6 +45,8 @@ type database struct {
 type checkpoint struct {
 	position domain.Position
 	record   ulid.ULID
+	stream   domain.Stream // that the record stands in
+	revision domain.Revision
 	at       int64 // microseconds
 }
 
@@ -190,8 +192,8 @@ func readCheckpoint(ctx context.Context, q queryer) (checkpoint, error) {
 	var c checkpoint
 	var record string
 	var fold int
-	err := q.QueryRowContext(ctx, "SELECT position, record, recorded_at, fold FROM checkpoint").
-		Scan(&c.position, &record, &c.at, &fold)
+	err := q.QueryRowContext(ctx, "SELECT position, record, stream, revision, recorded_at, fold FROM checkpoint").
+		Scan(&c.position, &record, &c.stream, &c.revision, &c.at, &fold)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return checkpoint{}, nil
@@ -200,6 +202,8 @@ func readCheckpoint(ctx context.Context, q queryer) (checkpoint, error) {
 	case fold != foldVersion:
 		return checkpoint{}, fmt.Errorf("%w: they were folded by version %d, this binary's is %d", errDamaged, fold,
 			foldVersion)
+	case c.stream == "":
+		return checkpoint{}, fmt.Errorf("%w: an older version's checkpoint does not say where its record stands", errDamaged)
 	}
 	if c.record, err = ulid.ParseStrict(record); err != nil {
 		return checkpoint{}, fmt.Errorf("%w: their checkpoint names no record", errDamaged)

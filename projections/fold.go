@@ -95,7 +95,8 @@ func (b *batch) fold(r *domain.Record) error {
 	if err != nil {
 		return err
 	}
-	b.last = checkpoint{position: r.Position, record: r.ID, at: micros(r.RecordedAt)}
+	b.last = checkpoint{position: r.Position, record: r.ID, stream: r.Stream, revision: r.Revision,
+		at: micros(r.RecordedAt)}
 	return nil
 }
 

@@ -30,6 +30,7 @@ type history struct {
 	now     func() time.Time
 	log     *slog.Logger
 	metrics *metrics
+	away    absence // of the store; used by the goroutine that folds
 
 	progress progress
 	// flushed is called after each transaction, with the position that the rows hold from then on.
@@ -121,6 +122,11 @@ func (h *history) pause(ctx context.Context, d time.Duration) error {
 // stop the projection: then step waits for ctx to end, for the rest of the process goes on.
 func (h *history) step(ctx context.Context, limit domain.Position) error {
 	err := h.advance(ctx, limit)
+	if err == nil {
+		h.away.back()
+	} else if h.away.wait(ctx, err) {
+		return nil
+	}
 	h.setFailing(err)
 	var bad *foldError
 	switch {
@@ -150,8 +156,13 @@ func (h *history) step(ctx context.Context, limit domain.Position) error {
 
 // catchUp folds everything that the ledger holds by now.
 func (h *history) catchUp(ctx context.Context) error {
+	answered := time.Now()
 	for head := h.store.Head(); h.at.position < head; head = h.store.Head() {
-		if err := h.advance(ctx, head); err != nil {
+		switch err := h.advance(ctx, head); {
+		case err == nil:
+			h.away.back()
+			answered = time.Now()
+		case time.Since(answered) > startPatience || !h.away.wait(ctx, err):
 			return err
 		}
 	}
@@ -161,6 +172,9 @@ func (h *history) catchUp(ctx context.Context) error {
 // advance folds one transaction of records up to the limit.
 func (h *history) advance(ctx context.Context, limit domain.Position) error {
 	records, err := h.read(ctx, limit)
+	if err == nil && len(records) == 0 && h.at.position < limit {
+		err = fmt.Errorf("the ledger goes to position %d and shows no record behind %d", limit, h.at.position)
+	}
 	if err != nil || len(records) == 0 {
 		return err
 	}

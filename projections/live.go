@@ -24,24 +24,37 @@ type live struct {
 // run folds until ctx ends, the store fails, or a record can't be folded; then the rest of the process goes on without
 // it.
 func (l *live) run(ctx context.Context) error {
+	store := absence{name: nameLive, log: l.log}
 	for {
-		if err := l.store.Wait(ctx, l.progress.position()); err != nil {
+		err := l.round(ctx)
+		switch {
+		case err == nil:
+			store.back()
+		case !store.wait(ctx, err):
 			return l.end(ctx, err)
 		}
-		l.progress.behind(l.now())
-		for r, err := range l.store.ReadAll(ctx, l.progress.position()) {
-			if err == nil {
-				err = l.fold(r)
-			}
-			if err == nil {
-				err = l.backlog.room(ctx, r.Position)
-			}
-			if err != nil {
-				return l.end(ctx, err)
-			}
-		}
-		l.progress.behind(time.Time{})
 	}
+}
+
+// round waits for records and folds them.
+func (l *live) round(ctx context.Context) error {
+	if err := l.store.Wait(ctx, l.progress.position()); err != nil {
+		return err
+	}
+	l.progress.behind(l.now())
+	for r, err := range l.store.ReadAll(ctx, l.progress.position()) {
+		if err == nil {
+			err = l.fold(r)
+		}
+		if err == nil {
+			err = l.backlog.room(ctx, r.Position)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	l.progress.behind(time.Time{})
+	return nil
 }
 
 func (l *live) end(ctx context.Context, err error) error {

@@ -38,7 +38,7 @@ var (
 	lagSeconds = prometheus.NewDesc("hookledger_projection_lag_seconds",
 		"For how long records have waited to be folded.", []string{"projection"}, nil)
 	lagPositions = prometheus.NewDesc("hookledger_projection_lag_positions",
-		"Distance to the end of the ledger, in positions.", []string{"projection"}, nil)
+		"Distance to the end of the ledger, in positions: records in the embedded store, bytes of its log in EventStoreDB.", []string{"projection"}, nil)
 	stoppedDesc = prometheus.NewDesc("hookledger_projection_stopped",
 		"1: the projection met a record that it can't fold.", []string{"projection"}, nil)
 	backlogHeld = prometheus.NewDesc("hookledger_backlog_held",

@@ -129,7 +129,7 @@ func verify(ctx context.Context, store ledger.Reader, at checkpoint) error {
 	if at.position == 0 {
 		return nil
 	}
-	for r, err := range store.ReadAll(ctx, at.position-1) {
+	for r, err := range store.ReadStream(ctx, at.stream, at.revision) {
 		if err != nil {
 			return fmt.Errorf("read the checkpoint's record: %w", err)
 		}
@@ -146,7 +146,8 @@ func verify(ctx context.Context, store ledger.Reader, at checkpoint) error {
 func (p *Projections) start(ctx context.Context, at checkpoint) error {
 	m := newMetrics()
 	p.history = &history{store: p.cfg.Store, db: p.db, w: newWriter(p.db.write), at: at, size: p.cfg.FlushSize,
-		every: p.cfg.FlushEvery, now: p.cfg.Now, log: p.cfg.Logger, metrics: m, hurry: make(chan struct{}, 1)}
+		every: p.cfg.FlushEvery, now: p.cfg.Now, log: p.cfg.Logger, metrics: m, hurry: make(chan struct{}, 1),
+		away: absence{name: nameHistory, log: p.cfg.Logger}}
 	p.history.progress.reached(at.position, at.at)
 	p.live = &live{store: p.cfg.Store, now: p.cfg.Now, log: p.cfg.Logger}
 	p.directory = newDirectory(&p.live.progress)

@@ -39,7 +39,7 @@ func Rebuild(ctx context.Context, cfg Config) (Rebuilt, error) {
 		return Rebuilt{}, fmt.Errorf("make the new rows: %w", err)
 	}
 	h := &history{store: cfg.Store, db: db, w: newWriter(db.write), size: cfg.FlushSize, log: cfg.Logger,
-		metrics: newMetrics()}
+		metrics: newMetrics(), away: absence{name: nameHistory, log: cfg.Logger}}
 	err = h.catchUp(ctx)
 	var digest string
 	if err == nil {

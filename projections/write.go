@@ -204,9 +204,11 @@ func (w *writer) endRemoved(ctx context.Context, r *domain.Record) error {
 }
 
 func (w *writer) writeCheckpoint(ctx context.Context, c checkpoint) error {
-	err := w.exec(ctx, "INSERT INTO checkpoint (one, position, record, recorded_at, fold) VALUES (1, ?, ?, ?, ?) "+
-		"ON CONFLICT (one) DO UPDATE SET position = excluded.position, record = excluded.record, "+
-		"recorded_at = excluded.recorded_at, fold = excluded.fold", int64(c.position), c.record.String(), c.at, foldVersion)
+	err := w.exec(ctx, "INSERT INTO checkpoint (one, position, record, stream, revision, recorded_at, fold) "+
+		"VALUES (1, ?, ?, ?, ?, ?, ?) ON CONFLICT (one) DO UPDATE SET position = excluded.position, "+
+		"record = excluded.record, stream = excluded.stream, revision = excluded.revision, "+
+		"recorded_at = excluded.recorded_at, fold = excluded.fold", int64(c.position), c.record.String(), string(c.stream),
+		int64(c.revision), c.at, foldVersion)
 	if err != nil {
 		return fmt.Errorf("write the checkpoint: %w", err)
 	}
