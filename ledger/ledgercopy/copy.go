@@ -30,9 +30,10 @@ type Config struct {
 	To   ledger.Store
 	// Source is what Survey said of From.
 	Source Summary
-	// Met is told, once, how many records were at the target already; Copied after each append how many are there by
-	// now, and Checked how many were read back. Each may be nil.
-	Met     func(records int64)
+	// Met is told, once, how many records were at the target already, before anything is written; its error ends the
+	// copy. Copied is told after each append how many are there by now, and Checked how many were read back. Each may be
+	// nil.
+	Met     func(records int64) error
 	Copied  func(records int64)
 	Checked func(records int64)
 }
@@ -45,8 +46,8 @@ type Result struct {
 	Target  Summary // as it was read back
 }
 
-// Run copies, and reads the copy back. Run again after it was interrupted, it goes on where it was. The errors are those
-// above, the stores' own, ledger.ErrNewerFormat, and ctx's.
+// Run copies, and reads the copy back. Run again after it was interrupted, it goes on where it was. The errors are
+// those above, the stores' own, ledger.ErrNewerFormat, and ctx's.
 func Run(ctx context.Context, cfg Config) (Result, error) {
 	if cfg.Source.Records == 0 {
 		return Result{}, ErrEmpty
@@ -58,7 +59,11 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 	if err := c.meet(ctx); err != nil {
 		return c.done, err
 	}
-	call(cfg.Met, c.done.Met)
+	if cfg.Met != nil {
+		if err := cfg.Met(c.done.Met); err != nil {
+			return c.done, err
+		}
+	}
 	if err := c.copy(ctx); err != nil {
 		return c.done, err
 	}

@@ -26,7 +26,7 @@ func TestCopy_KeepsOrderIDsRevisionsAndTimes(t *testing.T) {
 	source := survey(t, from)
 	var met, copied, checked int64 = -1, 0, 0
 	done, err := ledgercopy.Run(t.Context(), ledgercopy.Config{From: from, To: to, Source: source,
-		Met: func(n int64) { met = n }, Copied: func(n int64) { copied = n }, Checked: func(n int64) { checked = n }})
+		Met: func(n int64) error { met = n; return nil }, Copied: func(n int64) { copied = n }, Checked: func(n int64) { checked = n }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -253,6 +253,18 @@ func writeOther(t *testing.T, to ledger.Store, id ulid.ULID) {
 	w.write("endpoint-t0.ep_1", 1, 3)
 }
 
+// TestCopy_NothingIsWrittenBeforeMetAgrees: what must be there first, such as the keys of the content, can fail.
+func TestCopy_NothingIsWrittenBeforeMetAgrees(t *testing.T) {
+	t.Parallel()
+	from, to, no := openStore(t), openStore(t), errors.New("no")
+	newWorld(t, from, 16).writeSome(3)
+	_, err := ledgercopy.Run(t.Context(), ledgercopy.Config{From: from, To: to, Source: survey(t, from),
+		Met: func(int64) error { return no }})
+	if !errors.Is(err, no) || to.Head() != 0 {
+		t.Errorf("%v, head %d", err, to.Head())
+	}
+}
+
 func TestCopy_AnEmptySourceIsNone(t *testing.T) {
 	t.Parallel()
 	from, to := openStore(t), openStore(t)
@@ -270,7 +282,7 @@ func TestCopy_AGrowingSourceIsSaid(t *testing.T) {
 	w.writeSome(10)
 	source := survey(t, from)
 	done, err := ledgercopy.Run(t.Context(), ledgercopy.Config{From: from, To: to, Source: source,
-		Met: func(int64) { w.write("delivery-t0.dlv_0", 2, 10) }})
+		Met: func(int64) error { w.write("delivery-t0.dlv_0", 2, 10); return nil }})
 	if !errors.Is(err, ledgercopy.ErrGrown) || done.Target.Records != source.Records {
 		t.Fatalf("%+v: %v", done, err)
 	}
@@ -397,13 +409,14 @@ func TestDigest_IsWhatItsCommentSays(t *testing.T) {
 	for _, n := range s.Types {
 		total += n
 	}
-	if s.Format != ledger.Format || s.LedgerID == "" || total != s.Records || !s.First.Equal(start) || !s.Last.After(start) {
+	if s.Format != ledger.Format || s.LedgerID == "" || total != s.Records || !s.First.Equal(start) ||
+		!s.Last.After(start) {
 		t.Errorf("%+v", s)
 	}
 }
 
-// TestNoRecordIsRewritten holds as long as each type has one version. The port hands on the fact of today where an older
-// version stands, so that a copy would write the newer one, and change the record's bytes. Whoever adds the first
+// TestNoRecordIsRewritten holds as long as each type has one version. The port hands on the fact of today where an
+// older version stands, so that a copy would write the newer one, and change the record's bytes. Whoever adds the first
 // upcaster lets a record carry the version that it was written in through the port, and then removes this test.
 func TestNoRecordIsRewritten(t *testing.T) {
 	t.Parallel()

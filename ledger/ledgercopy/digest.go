@@ -12,9 +12,9 @@ import (
 	"hookledger/ledger"
 )
 
-// Digest is SHA-256 over a ledger's records in their order: of each the length of its header in 4 bytes, big-endian, the
-// header, the length of its body likewise, and the body, in their canonical encoding. Positions are not part of it: they
-// differ between stores.
+// Digest is SHA-256 over a ledger's records in their order: of each the length of its header in 4 bytes, big-endian,
+// the header, the length of its body likewise, and the body, in their canonical encoding. Positions are not part of it:
+// they differ between stores.
 type Digest [sha256.Size]byte
 
 // String writes it as sha256:<hex>.

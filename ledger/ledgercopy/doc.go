@@ -1,5 +1,5 @@
-// Package ledgercopy copies a ledger from one store to another, over the port alone, so that it moves either way between
-// any two stores: every record with its id, revision and times, in the one global order.
+// Package ledgercopy copies a ledger from one store to another, over the port alone, so that it moves either way
+// between any two stores: every record with its id, revision and times, in the one global order.
 //
 // It has one append in flight, because only that keeps the order on a store that orders appends by their arrival, and
 // puts neighbours of one stream into one append. What stands at the target already is compared, record by record, with
