@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
 	"math"
@@ -201,6 +202,10 @@ func (a *api) listRecords(w http.ResponseWriter, r *http.Request, c *caller) {
 	if err == nil {
 		err = out.end()
 	}
+	if err != nil && !out.begun {
+		a.fail(w, r, err)
+		return
+	}
 	if err != nil && r.Context().Err() == nil && !out.broken {
 		// What was written is not all: the client must see that, so the connection is broken off.
 		a.Logger.Error("reading records failed", "path", r.URL.Path, "error", err)
@@ -260,7 +265,14 @@ func (a *api) follow(ctx context.Context, out *streamWriter, q *recordsQuery) er
 	for {
 		// What is behind the filter is not read again: the head is taken before the read.
 		head := a.Store.Head()
-		if done, err := a.copyRecords(ctx, out, q, appendSSE); err != nil || done {
+		done, err := a.copyRecords(ctx, out, q, appendSSE)
+		switch {
+		case errors.Is(err, ledger.ErrUnavailable):
+			if err := a.ledgerAway(ctx, out); err != nil {
+				return err
+			}
+			continue
+		case err != nil || done:
 			return err
 		}
 		q.after = max(q.after, head)
@@ -268,7 +280,7 @@ func (a *api) follow(ctx context.Context, out *streamWriter, q *recordsQuery) er
 			return err
 		}
 		wait, cancel := context.WithTimeout(ctx, keepAlive)
-		err := a.Store.Wait(wait, q.after)
+		err = a.Store.Wait(wait, q.after)
 		quiet := wait.Err() != nil
 		cancel()
 		switch {
@@ -282,6 +294,23 @@ func (a *api) follow(ctx context.Context, out *streamWriter, q *recordsQuery) er
 			return err
 		}
 	}
+}
+
+// awayPause is how long a live stream waits before it asks a ledger again that is not available.
+const awayPause = time.Second
+
+// ledgerAway keeps a live stream open while the ledger is not available: the reader learns it, and goes on where it was.
+func (a *api) ledgerAway(ctx context.Context, out *streamWriter) error {
+	if err := out.comment("the ledger is not available for now"); err != nil {
+		return err
+	}
+	timer := time.NewTimer(awayPause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return nil
 }
 
 // listEventRecords pages through the event's stream and then each of its deliveries'; the cursor is the number of the

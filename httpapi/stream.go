@@ -12,6 +12,7 @@ type streamWriter struct {
 	rc     *http.ResponseController
 	buf    []byte
 	line   []byte // for the caller to build lines in
+	begun  bool   // the header was sent: no other status can be answered any more
 	broken bool   // the client is gone
 }
 
@@ -22,13 +23,12 @@ func newStreamWriter(w http.ResponseWriter) *streamWriter {
 	return &streamWriter{w: w, rc: http.NewResponseController(w), buf: make([]byte, 0, 64<<10)}
 }
 
-// begin sends the header.
+// begin says what the answer is; it is sent with the first flush.
 func (s *streamWriter) begin(contentType string) {
 	h := s.w.Header()
 	h.Set("Content-Type", contentType)
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Accel-Buffering", "no") // proxies pass each line on at once
-	s.w.WriteHeader(http.StatusOK)
 }
 
 func (s *streamWriter) write(b []byte) error {
@@ -57,6 +57,10 @@ func (s *streamWriter) end() error {
 func (s *streamWriter) flush() error {
 	// A writer that knows no deadlines is a test's, or a server's own: it has its own way to end a slow client.
 	_ = s.rc.SetWriteDeadline(time.Now().Add(writeWithin))
+	if !s.begun {
+		s.begun = true
+		s.w.WriteHeader(http.StatusOK)
+	}
 	_, err := s.w.Write(s.buf)
 	s.buf = s.buf[:0]
 	if err == nil {
