@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -24,6 +25,7 @@ type Delivery struct {
 	ID            string
 	Event         string
 	Endpoint      string
+	Cause         string // CauseRouted or a replay's id; empty before the first record
 	Policy        RetryPolicy
 	Status        DeliveryStatus
 	Revision      Revision
@@ -52,7 +54,7 @@ func (d *Delivery) Evolve(r *Record) {
 	switch f := r.Fact.(type) {
 	case *DeliveryScheduled:
 		d.Tenant, d.ID = r.Tenant, r.Stream.ID()
-		d.Event, d.Endpoint, d.Policy, d.DueAt = f.Event, f.Endpoint, f.Policy, f.DueAt
+		d.Event, d.Endpoint, d.Cause, d.Policy, d.DueAt = f.Event, f.Endpoint, f.Cause, f.Policy, f.DueAt
 	case *AttemptStarted:
 		d.Attempts, d.Status = f.N, StatusInFlight
 		d.Open = &OpenAttempt{ID: f.Attempt, N: f.N, Node: f.Node, StartedAt: f.StartedAt,
@@ -112,7 +114,7 @@ type Start struct {
 	EndpointRevision Revision
 	Method           string
 	Host             string
-	Headers          []Header // HeaderWebhookReplay is added to what was confirmed before
+	Headers          []Header // HeaderWebhookReplay is added to a replay's, and to what was confirmed before
 	Timeout          time.Duration
 	Node             string
 	Signed           RequestSigned // Attempt is filled in
@@ -130,21 +132,36 @@ func (d *Delivery) Start(s Start) []Record {
 		cause = s.Cause
 		facts = append(facts, d.scheduled(s.Due, s.Policy))
 	}
-	headers := s.Headers
-	if d.confirmed {
-		headers = append(append(make([]Header, 0, len(headers)+1), headers...), Header{HeaderWebhookReplay, s.Due.Delivery})
+	headers, trigger, replay := s.Headers, d.next, d.replay(s.Due)
+	mark := replay
+	if d.confirmed && mark == "" {
+		mark = s.Due.Delivery
+	}
+	if mark != "" {
+		headers = append(append(make([]Header, 0, len(headers)+1), headers...), Header{HeaderWebhookReplay, mark})
+	}
+	if replay != "" && trigger == TriggerInitial {
+		trigger = TriggerReplay
 	}
 	signed := s.Signed
 	signed.Attempt = s.Attempt
 	facts = append(facts, &AttemptStarted{Attempt: s.Attempt, N: d.Attempts + 1, EndpointRevision: s.EndpointRevision,
-		Trigger: d.next, Forced: d.confirmed, Method: s.Method, Host: s.Host, Headers: headers,
+		Trigger: trigger, Forced: d.confirmed, Method: s.Method, Host: s.Host, Headers: headers,
 		Timeout: Duration(s.Timeout), StartedAt: s.At, Node: s.Node}, &signed)
 	return s.Records(DeliveryStream(s.Due.Tenant, s.Due.Delivery), s.Due.Tenant, s.Due.Event, cause, facts...)
 }
 
 func (d *Delivery) scheduled(due Due, policy RetryPolicy) *DeliveryScheduled {
-	return &DeliveryScheduled{Event: due.Event, Endpoint: due.Endpoint, Cause: CauseRouted, Policy: policy,
-		DueAt: due.DueAt}
+	return &DeliveryScheduled{Event: due.Event, Endpoint: due.Endpoint, Cause: cmp.Or(due.Replay, CauseRouted),
+		Policy: policy, DueAt: due.DueAt}
+}
+
+// replay is the one that the delivery was scheduled for, empty where it was routed.
+func (d *Delivery) replay(due Due) string {
+	if d.Revision == NoStream {
+		return due.Replay
+	}
+	return ReplayOf(d.Cause)
 }
 
 // Outcome is what an attempt came to: a response or a failure, exactly one of them.

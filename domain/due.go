@@ -26,13 +26,15 @@ type Due struct {
 	Endpoint string
 	Delivery string
 	Event    string
+	Replay   string // that scheduled it; empty: it was routed
 	DueAt    time.Time
 	// Revision of the delivery's stream as far as it was folded; NoStream: no attempt was ever begun.
 	Revision Revision
 }
 
-// EndpointKey names an endpoint across tenants.
+// EndpointKey names an endpoint across tenants, or what a replay sends to it.
 type EndpointKey struct {
 	Tenant   string
 	Endpoint string
+	Replay   string // empty: all that is not of a replay
 }

@@ -52,7 +52,7 @@ type RetryPolicy struct {
 type DeliveryScheduled struct {
 	Event    string      `json:"event"`
 	Endpoint string      `json:"endpoint"`
-	Cause    string      `json:"cause"` // "routed"
+	Cause    string      `json:"cause"` // "routed", or the id of the replay that scheduled it
 	Policy   RetryPolicy `json:"policy"`
 	DueAt    time.Time   `json:"due_at"`
 }
@@ -64,6 +64,7 @@ const (
 	TriggerInitial   Trigger = "initial"
 	TriggerAutomatic Trigger = "automatic"
 	TriggerManual    Trigger = "manual"
+	TriggerReplay    Trigger = "replay" // the first attempt of a replay's delivery
 )
 
 // Header is one header of a request, as sent.

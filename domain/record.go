@@ -77,12 +77,13 @@ const (
 	CategoryAccess   = "access"
 	CategorySource   = "source"
 	CategoryPoll     = "poll"
+	CategoryReplay   = "replay"
 )
 
 // Categories are all of them: what a ledger's streams begin with.
 func Categories() []string {
 	return []string{CategoryLedger, CategoryTenant, CategoryEndpoint, CategoryEvent, CategoryDelivery, CategoryAccess,
-		CategorySource, CategoryPoll}
+		CategorySource, CategoryPoll, CategoryReplay}
 }
 
 // LedgerStream holds LedgerCreated, the first record of every ledger.
@@ -103,6 +104,7 @@ func TenantStream(tenant string) Stream       { return NewStream(CategoryTenant,
 func KeyStream(tenant, id string) Stream      { return NewStream(CategoryAccess, tenant, id) }
 func SourceStream(tenant, id string) Stream   { return NewStream(CategorySource, tenant, id) }
 func PollStream(tenant, id string) Stream     { return NewStream(CategoryPoll, tenant, id) }
+func ReplayStream(tenant, id string) Stream   { return NewStream(CategoryReplay, tenant, id) }
 
 // Category is the part before the first dash.
 func (s Stream) Category() string {

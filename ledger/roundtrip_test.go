@@ -149,7 +149,12 @@ func fill(t *rapid.T, v reflect.Value) {
 			v.Set(reflect.Append(v, item))
 		}
 	case reflect.Map:
-		v.Set(reflect.ValueOf(rapid.MapOfN(text(), text(), 0, 3).Draw(t, "map")))
+		v.Set(reflect.MakeMap(v.Type()))
+		for _, key := range rapid.SliceOfN(text(), 0, 3).Draw(t, "keys") {
+			item := reflect.New(v.Type().Elem()).Elem()
+			fill(t, item)
+			v.SetMapIndex(reflect.ValueOf(key), item)
+		}
 	default:
 		t.Fatalf("fill knows no %s: teach it", v.Type())
 	}

@@ -111,6 +111,17 @@ func samples() []domain.Fact {
 			Derived: []domain.DerivedEvent{{ID: eventID, Event: "agent.status_changed"}},
 			Refused: []domain.RefusedEvent{{ID: "evt_01JPHK9Q00000000000000000B", Code: "schema_mismatch"}},
 			Content: sealedSample(240)},
+		&domain.ReplayRequested{Endpoint: endpointID, Match: domain.MatchThen, Rate: 50, GapFactor: 0.1, Ordered: true,
+			Content: sealedSample(180)},
+		&domain.ReplayPlanned{AsOf: domain.RecordRef{Record: causeID, Stream: domain.EventStream("default", eventID),
+			Revision: 1}, Count: 1200, Bytes: 420_000, Skipped: map[string]int{"endpoint_removed": 3},
+			Digest: strings.Repeat("3c", 32)},
+		&domain.ReplayPageScheduled{Page: 2, First: 1000, LastAt: noon, Digest: strings.Repeat("3c", 32),
+			Pairs: []domain.ReplayPair{{Event: eventID, Endpoint: endpointID, Delivery: deliveryID}}},
+		&domain.ReplayPaused{Reason: "manual"},
+		&domain.ReplayResumed{},
+		&domain.ReplayCancelled{Reason: "endpoint_removed"},
+		&domain.ReplayCompleted{Delivered: 1190, Failed: 8, Skipped: map[string]int{"erased": 2, "endpoint_removed": 3}},
 	}
 }
 

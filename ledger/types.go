@@ -51,6 +51,13 @@ var types = table(
 	reflected[domain.SourceChanged](),
 	reflected[domain.SourceRemoved](),
 	reflected[domain.SourcePolled](),
+	reflected[domain.ReplayRequested](),
+	reflected[domain.ReplayPlanned](),
+	reflected[domain.ReplayPageScheduled](),
+	reflected[domain.ReplayPaused](),
+	reflected[domain.ReplayResumed](),
+	reflected[domain.ReplayCancelled](),
+	reflected[domain.ReplayCompleted](),
 )
 
 // versions of one type, by version; the last one is what this binary writes.
