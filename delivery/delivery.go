@@ -164,7 +164,7 @@ func (d *Delivery) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("delivery: make the router: %w", err)
 	}
-	router.AddConsumerHandler("attempt", "due", d.source, d.handle)
+	router.AddConsumerHandler("attempt", "due", d.source, d.consume)
 
 	ended := make(chan struct{})
 	drained := make(chan struct{})

@@ -11,7 +11,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/ThreeDotsLabs/watermill/message"
 	"go.uber.org/goleak"
 
 	"hookledger/domain"
@@ -20,12 +19,6 @@ import (
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-func (w *world) handle(it *item) error {
-	msg := message.NewMessage(it.due.Delivery, nil)
-	msg.SetContext(it)
-	return w.d.handle(msg)
-}
 
 // Retries come by the schedule, through the Router, to the end of it.
 func TestRetriesComeByTheSchedule(t *testing.T) {

@@ -260,7 +260,7 @@ func (w *world) turn(endpoint string) (*item, error) {
 		w.t.Fatalf("nothing is due at %s", endpoint)
 	}
 	it := &item{Context: context.Background(), due: d}
-	err := w.handle(it)
+	err := w.d.handle(it)
 	w.backlog.mu.Lock()
 	delete(w.backlog.taken, d.Delivery)
 	w.backlog.mu.Unlock()

@@ -23,7 +23,7 @@ const (
 // Source is the message.Subscriber of due deliveries: each message is one, carried in its context, and at most the
 // window's size of them is unacked. An Ack says that the delivery was dealt with and that all of it is on the ledger; a
 // Nack, that the ledger could not be written: the delivery comes again after a delay, and when Nacks follow each other
-// the whole intake pauses, longer each time. Every message must be acked or nacked.
+// the whole intake pauses, longer each time. Every message must be settled, then acked or nacked.
 //
 // The channel of messages closes only on Close or when the subscription's context ends. There is one subscription.
 type Source struct {
@@ -167,36 +167,32 @@ func (s *Source) emit(ctx context.Context, out chan<- *message.Message, it *item
 	msg.SetContext(it)
 	select {
 	case out <- msg:
-		go s.await(msg, it)
 		return true
 	case <-ctx.Done():
 	case <-s.closing:
 	}
 	s.backlog.Return(it.due, it.due.DueAt)
-	s.settle(it)
+	s.free(it)
 	return false
 }
 
-// await ends the message's place in the window when it is acked or nacked.
-func (s *Source) await(msg *message.Message, it *item) {
-	select {
-	case <-msg.Acked():
-		if it.returnAt.IsZero() {
-			s.backlog.Done(it.due)
-		} else {
-			s.backlog.Return(it.due, it.returnAt)
-		}
-		s.settle(it)
-	case <-msg.Nacked():
-		now := s.now()
+// settle ends a message's place in the window, once, right before its Ack (err is nil) or Nack. The handler calls it: to
+// wait for the Ack would take a goroutine for each message.
+func (s *Source) settle(it *item, err error) {
+	switch now := s.now(); {
+	case err != nil:
 		s.backlog.Return(it.due, now.Add(nackDelay))
 		s.pause(now)
-		s.settle(it)
+	case it.returnAt.IsZero():
+		s.backlog.Done(it.due)
+	default:
+		s.backlog.Return(it.due, it.returnAt)
 	}
+	s.free(it)
 	it.end()
 }
 
-func (s *Source) settle(it *item) {
+func (s *Source) free(it *item) {
 	s.mu.Lock()
 	if it.tried {
 		s.nacks = 0
@@ -227,7 +223,7 @@ type item struct {
 	due             domain.Due
 	lane            *lane
 
-	// The handler writes these before the message is acked; the source reads them after.
+	// The handler writes these before it settles the item.
 	returnAt time.Time // not dealt with: due again then; zero: dealt with
 	tried    bool      // an attempt came to an end
 	timedOut bool      // that one by its timeout

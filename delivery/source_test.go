@@ -70,15 +70,28 @@ func (c *consumer) takeAll() (n int) {
 }
 
 // settle acks a message as one whose attempt came to an end.
-func settle(m *message.Message, timedOut bool) {
+func (c *consumer) settle(m *message.Message, timedOut bool) {
 	it := itemOf(m.Context())
 	it.tried, it.timedOut = true, timedOut
+	c.ack(m)
+}
+
+// ack acks a message, again where it was, as the handler and the Router do.
+func (c *consumer) ack(m *message.Message) {
+	if it := itemOf(m.Context()); !it.over {
+		c.s.settle(it, nil)
+	}
 	m.Ack()
+}
+
+func (c *consumer) nack(m *message.Message) {
+	c.s.settle(itemOf(m.Context()), errors.New("the ledger could not be written"))
+	m.Nack()
 }
 
 func (c *consumer) end() {
 	for _, m := range c.open {
-		m.Ack()
+		c.ack(m)
 	}
 	c.stop()
 	if err := c.s.Close(); err != nil {
@@ -106,7 +119,7 @@ func TestSemantics_FairAcrossTenantsFirstThenEndpoints(t *testing.T) {
 			it := itemOf(m.Context())
 			got[it.due.Tenant]++
 			perEndpoint[it.due.Tenant+it.due.Endpoint]++
-			settle(m, false)
+			c.settle(m, false)
 		}
 		if got["alone"] != 40 || got["crowd"] != 40 {
 			t.Errorf("of 80 turns the tenants got %v", got)
@@ -141,7 +154,7 @@ func TestSemantics_TimedOutEndpointsShareAQuarterOfTheWindow(t *testing.T) {
 			open := c.open
 			c.open = nil
 			for _, m := range open {
-				settle(m, isHung(m))
+				c.settle(m, isHung(m))
 			}
 			c.takeAll()
 		}
@@ -153,7 +166,7 @@ func TestSemantics_TimedOutEndpointsShareAQuarterOfTheWindow(t *testing.T) {
 				if isHung(m) {
 					rest = append(rest, m)
 				} else {
-					settle(m, false)
+					c.settle(m, false)
 				}
 			}
 			if len(rest) > window/4 {
@@ -209,7 +222,7 @@ func TestSourceKeepsTheWindowAndTheEndpointsBound(t *testing.T) {
 		if n := c.takeAll(); n != 3 || c.s.InUse() != 3 {
 			t.Fatalf("%d under way, %d in use", n, c.s.InUse())
 		}
-		settle(c.open[0], false)
+		c.settle(c.open[0], false)
 		if n := c.takeAll(); n != 1 {
 			t.Fatalf("%d came after one ended", n)
 		}
@@ -237,7 +250,7 @@ func TestSourceKeepsTheEndpointsRate(t *testing.T) {
 			if at := time.Since(start).Round(time.Millisecond); at != time.Duration(i)*500*time.Millisecond {
 				t.Fatalf("number %d came after %s", i, at)
 			}
-			settle(m, false)
+			c.settle(m, false)
 		}
 		// A changed limit is seen within a second.
 		c.w.house.change("slow", func(e *domain.Endpoint) { e.Config.RateLimit = 0 })
@@ -290,7 +303,7 @@ func TestSourceRedeliversANackSlowly(t *testing.T) {
 			select {
 			case m := <-c.msgs:
 				nacks++
-				m.Nack()
+				c.nack(m)
 			case <-stop:
 				open = false
 			}
@@ -304,7 +317,7 @@ func TestSourceRedeliversANackSlowly(t *testing.T) {
 		for len(done) < 10 {
 			m := <-c.msgs
 			done[m.UUID] = true
-			settle(m, false)
+			c.settle(m, false)
 		}
 		c.end()
 	})
@@ -324,8 +337,8 @@ func TestSourceEndsAsWatermillAsks(t *testing.T) {
 		if acked.Context().Err() != nil {
 			t.Error("the context ended before the ack")
 		}
-		acked.Ack()
-		nacked.Nack()
+		c.ack(acked)
+		c.nack(nacked)
 		synctest.Wait()
 		for _, m := range []*message.Message{acked, nacked} {
 			if m.Context().Err() == nil {
@@ -346,7 +359,7 @@ func TestSourceEndsAsWatermillAsks(t *testing.T) {
 			t.Error("the channel is open after Close")
 		}
 		<-held.Context().Done()
-		held.Ack()
+		c.ack(held)
 		synctest.Wait()
 		if n := c.s.InUse(); n != 0 {
 			t.Errorf("%d places are taken after the end", n)
