@@ -26,7 +26,9 @@ type engine struct {
 	streams map[string]*stream // by name; a stream is never removed
 	recent  idCache            // for appends with Any and StreamExists
 	created int64              // of the newest record
-	grew    signal             // the log
+	// scavenged holds the positions of records that are gone, ascending: one may still read from there.
+	scavenged []uint64
+	grew      signal // the log
 }
 
 // firstPosition is where the recorded server's first event stood: what lies before are records that no client ever sees.

@@ -11,13 +11,16 @@ type config struct {
 	address string
 	version string
 	clock   func() time.Time
-	hooks   []Hooks
-	engine  *engine                         // shared by the nodes of a cluster; nil: one of its own
-	listen  func(net.Listener) net.Listener // wraps what accepts connections; nil: as it is
+	// patience is how long a live subscription's full buffer may stand still.
+	patience time.Duration
+	hooks    []Hooks
+	engine   *engine                         // shared by the nodes of a cluster; nil: one of its own
+	listen   func(net.Listener) net.Listener // wraps what accepts connections; nil: as it is
 }
 
 func defaultConfig() config {
-	return config{address: "127.0.0.1:0", version: "23.10.8", clock: time.Now}
+	return config{address: "127.0.0.1:0", version: "23.10.8", clock: time.Now,
+		patience: 20 * time.Millisecond}
 }
 
 // Option sets how a server is.
@@ -54,6 +57,18 @@ func WithClock(now func() time.Time) Option {
 func WithHooks(h Hooks) Option {
 	return func(c *config) error {
 		c.hooks = append(c.hooks, h)
+		return nil
+	}
+}
+
+// WithPatience sets for how long a live subscription may take nothing while 32 messages wait for it, before it is dropped with
+// Aborted, "Consumer too slow". A real node has no patience; the default, 20 ms, spares a reader that reads all the time.
+func WithPatience(d time.Duration) Option {
+	return func(c *config) error {
+		if d <= 0 {
+			return fmt.Errorf("esdbtest: the patience %v is not positive", d)
+		}
+		c.patience = d
 		return nil
 	}
 }

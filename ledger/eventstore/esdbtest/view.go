@@ -1,6 +1,7 @@
 package esdbtest
 
 import (
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -85,20 +86,54 @@ func (e *engine) view(s *stream) view {
 	return v
 }
 
+// tail gives a stream's events from a revision on, hidden ones too, its tombstone if it has one, and a channel that is closed
+// when there is more.
+func (e *engine) tail(name string, next uint64) (events []*event, tombstone *event, grew <-chan struct{}) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := e.at(name)
+	if n := s.next(); next < n {
+		first := s.events[0].revision
+		events = s.events[max(next, first)-first : len(s.events) : len(s.events)]
+	}
+	return events, s.tomb, s.grew.wait()
+}
+
 // after gives the records behind a position, without the one that stands on it, and a channel that is closed when there are
 // more.
 func (e *engine) after(position uint64) ([]*event, <-chan struct{}) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	i := sort.Search(len(e.log), func(i int) bool { return e.log[i].position > position })
-	return e.log[i:len(e.log):len(e.log)], e.grew.wait()
+	return e.log[e.search(position+1):len(e.log):len(e.log)], e.grew.wait()
 }
 
-// all gives the whole log, and its end.
+// all gives the whole log, and the position that the next record gets.
 func (e *engine) all() ([]*event, uint64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.log[:len(e.log):len(e.log)], e.end
+}
+
+// split gives the records before a position, and those from it on. It is not ok where no record begins: a real node reads
+// garbage there. Position 0 and whatever lies behind the end are.
+func (e *engine) split(position uint64) (before, from []*event, ok bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	i := e.search(position)
+	switch {
+	case position == 0 || position >= e.end:
+		ok = true
+	case i < len(e.log) && e.log[i].position == position:
+		ok = true
+	default:
+		_, ok = slices.BinarySearch(e.scavenged, position)
+	}
+	return e.log[:i:i], e.log[i:len(e.log):len(e.log)], ok
+}
+
+// search finds the first record at or behind a position. The caller holds the lock.
+func (e *engine) search(position uint64) int {
+	return sort.Search(len(e.log), func(i int) bool { return e.log[i].position >= position })
 }
 
 // resolve gives the event that a link points to, and the link; a broken link has no event. What is no link is its own event.
