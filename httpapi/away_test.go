@@ -21,7 +21,9 @@ type awayStore struct {
 	away *atomic.Bool
 }
 
-func (s awayStore) refuse() error { return fmt.Errorf("esdb://db.internal:2113: %w", ledger.ErrUnavailable) }
+func (s awayStore) refuse() error {
+	return fmt.Errorf("esdb://db.internal:2113: %w", ledger.ErrUnavailable)
+}
 
 func (s awayStore) ReadAll(ctx context.Context, after domain.Position) iter.Seq2[*domain.Record, error] {
 	if s.away.Load() {

@@ -33,6 +33,8 @@ func (in *Ingest) PostBatch(ctx context.Context, posts []Post) []Result {
 		}
 		return results
 	}
+	ctx, cancel := context.WithTimeout(ctx, in.within)
+	defer cancel()
 	type event struct{ tenant, id string }
 	type item struct {
 		event

@@ -39,7 +39,13 @@ type Config struct {
 	NewID     func() ulid.ULID      // must leave a gap behind each id, as random ones do; nil: random ones
 	Bodies    *Bodies               // gets the content of what was accepted; may be nil
 	Metrics   prometheus.Registerer // may be nil
+	// Within is how long the ledger may take for a post, or for a batch; 0: DefaultWithin. Whoever waits longer is
+	// answered that the outcome is not known, and repeats the post.
+	Within time.Duration
 }
+
+// DefaultWithin is enough for a cluster to find another leader, and less than producers wait.
+const DefaultWithin = 20 * time.Second
 
 // Post is an event as a producer hands it over.
 type Post struct {
@@ -79,6 +85,7 @@ type Ingest struct {
 	bodies  *Bodies
 	schemas *schemas
 	posts   counts
+	within  time.Duration
 }
 
 // New makes an Ingest; it starts nothing.
@@ -93,6 +100,9 @@ func New(cfg Config) *Ingest {
 	}
 	if in.newID == nil {
 		in.newID = in.randomID
+	}
+	if in.within = cfg.Within; in.within <= 0 {
+		in.within = DefaultWithin
 	}
 	return in
 }

@@ -30,6 +30,8 @@ const (
 // Post accepts an event. The receipt is given once the event is durable. A refusal is a *domain.Error; nothing was
 // appended then, unless its code is "outcome_unknown": then the post must be repeated with the id that it names.
 func (in *Ingest) Post(ctx context.Context, p Post) (*Receipt, error) {
+	ctx, cancel := context.WithTimeout(ctx, in.within)
+	defer cancel()
 	id, own := in.eventID(&p)
 	return in.post(ctx, &p, id, own)
 }

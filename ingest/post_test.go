@@ -312,6 +312,23 @@ func TestAnAppendWhoseAnswerWasLostOnceIsNoDuplicate(t *testing.T) {
 	}
 }
 
+// A ledger that gives no answer holds nobody for ever: producers are told with what id to repeat.
+func TestALedgerWithoutAnAnswerIsNotWaitedForForEver(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, func(c *Config) {
+		c.Within = 10 * time.Millisecond
+		c.Store = &scripted{Store: c.Store, append: func(ctx context.Context,
+			_ func() (ledger.Appended, error)) (ledger.Appended, error) {
+			<-ctx.Done()
+			return ledger.Appended{}, ledger.ErrUnknownOutcome
+		}}
+	})
+	f.refused(post("id-1", completed), domain.KindUnavailable, "outcome_unknown")
+	for _, r := range f.PostBatch(t.Context(), []Post{post("id-2", completed), post("id-3", completed)}) {
+		f.refusal(f.store.Head(), r.Receipt, r.Err, domain.KindUnavailable, "outcome_unknown")
+	}
+}
+
 func TestAppendErrorsAreRefusals(t *testing.T) {
 	t.Parallel()
 	for err, want := range map[error]domain.Error{
