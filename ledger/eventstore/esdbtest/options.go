@@ -16,11 +16,12 @@ type config struct {
 	hooks    []Hooks
 	engine   *engine                         // shared by the nodes of a cluster; nil: one of its own
 	listen   func(net.Listener) net.Listener // wraps what accepts connections; nil: as it is
+	nodeConfig
 }
 
 func defaultConfig() config {
 	return config{address: "127.0.0.1:0", version: "23.10.8", clock: time.Now,
-		patience: 20 * time.Millisecond}
+		patience: 20 * time.Millisecond, nodeConfig: defaultNodeConfig()}
 }
 
 // Option sets how a server is.

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/keepalive"
 )
@@ -26,6 +27,9 @@ type Server struct {
 	engine *engine
 	parts  []part
 	calls  calls
+	// What stands between it and its clients, and how faults take it away for a while.
+	network *network
+	outages outages
 
 	mu      sync.Mutex
 	address string       // of the listener; kept over a restart
@@ -44,7 +48,12 @@ type part interface {
 
 // newParts makes the server's parts.
 func newParts(s *Server) []part {
-	return []part{&streamsService{server: s}, &featuresService{server: s}}
+	groups := s.cfg.groups
+	if groups == nil {
+		groups = newGroups(s.engine, &s.cfg)
+	}
+	return []part{&streamsService{server: s}, &featuresService{server: s}, &groupsService{server: s, groups: groups},
+		&gossipService{server: s, instance: uuid.New()}}
 }
 
 // TB is what Start needs of a testing.TB.
@@ -82,7 +91,7 @@ func newServer(cfg config) (*Server, error) {
 	if s.engine == nil {
 		s.engine = newEngine(cfg.clock)
 	}
-	s.calls.use(cfg.hooks...)
+	s.prepare()
 	s.parts = newParts(s)
 	if err := s.Restart(); err != nil {
 		return nil, err
@@ -98,7 +107,7 @@ func (s *Server) Address() string {
 }
 
 // ConnectionString is what the client is given.
-func (s *Server) ConnectionString() string { return "esdb://" + s.Address() + "?tls=false" }
+func (s *Server) ConnectionString() string { return "esdb://" + s.Address() + s.cfg.query() }
 
 // Restart starts the server again, on the same address and with the same data. A server that runs is stopped first.
 func (s *Server) Restart() error {
@@ -163,7 +172,7 @@ const (
 )
 
 func (s *Server) grpcOptions() []grpc.ServerOption {
-	return []grpc.ServerOption{
+	return append(s.cfg.nodeOptions(),
 		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.MaxSendMsgSize(math.MaxInt32),
 		grpc.MaxConcurrentStreams(maxCalls),
@@ -171,5 +180,5 @@ func (s *Server) grpcOptions() []grpc.ServerOption {
 		grpc.WaitForHandlers(true),
 		grpc.ChainUnaryInterceptor(trailUnary),
 		grpc.ChainStreamInterceptor(trailStream),
-	}
+	)
 }
