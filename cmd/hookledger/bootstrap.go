@@ -20,10 +20,11 @@ import (
 
 // What stands in the data directory; the files hold secrets.
 const (
-	ledgerDir     = "ledger"
-	vaultDir      = "vault"
-	masterKeyFile = "master.key"
-	adminKeyFile  = "admin.key"
+	ledgerDir      = "ledger"
+	vaultDir       = "vault"
+	projectionsDir = "projections"
+	masterKeyFile  = "master.key"
+	adminKeyFile   = "admin.key"
 )
 
 // serverSecrets are what the server starts with; admin is empty where the first start has to make it.
@@ -32,27 +33,21 @@ type serverSecrets struct{ master, admin domain.Secret }
 // secrets finds the keys, and refuses those that don't fit what is there before anything else is touched. The master
 // key is made at the first start, before the ledger; a ledger or a vault that is there was sealed under one that must
 // be there too: another one would lock its content up for good.
-func (s *server) secrets(cfg serverConfig) (out serverSecrets, err error) {
+func (s *server) secrets(cfg serverConfig, ledger held) (out serverSecrets, err error) {
+	if err := fits(cfg.DataDir, cfg.Store, ledger); err != nil {
+		return out, err
+	}
 	if out.admin, err = givenAdminKey(cfg); err != nil {
 		return out, err
 	}
 	vaultPath := filepath.Join(cfg.DataDir, vaultDir)
-	hasVault, err := vault.Exists(vaultPath, nil)
-	if err != nil {
-		return out, err
-	}
-	hasLedger, err := exists(filepath.Join(cfg.DataDir, ledgerDir))
-	if err != nil {
-		return out, err
-	}
-	if hasVault && !hasLedger {
-		return out, domain.Refuse(domain.KindInvalid, "ledger_missing", "there is a vault in "+cfg.DataDir+" and no ledger",
-			"restore "+filepath.Join(cfg.DataDir,
-				ledgerDir)+" from the backup that the vault is from, or give another --data-dir")
-	}
 	if out.master = cfg.MasterKey; out.master.Empty() {
+		hasVault, err := vault.Exists(vaultPath, nil)
+		if err != nil {
+			return out, err
+		}
 		path := filepath.Join(cfg.DataDir, masterKeyFile)
-		key, created, err := vault.LoadMasterKey(path, !hasVault && !hasLedger)
+		key, created, err := vault.LoadMasterKey(path, !hasVault && ledger != heldRecords)
 		if err != nil {
 			return out, err
 		}
@@ -73,9 +68,50 @@ func exists(path string) (bool, error) {
 	return err == nil, err
 }
 
-func (s *server) openVault(master domain.Secret) (*vault.Vault, error) {
+// openLedger opens the store and the vault, and begins the ledger where there is none. A store in the data directory is
+// opened once all that is there fits, because that changes it; one elsewhere is asked first what it holds.
+func (s *server) openLedger(ctx context.Context, cfg serverConfig) (keys *vault.Vault, secrets serverSecrets,
+	err error) {
+	open := func() error {
+		store, err := openStore(ctx, cfg.DataDir, cfg.Store)
+		if err != nil {
+			return err
+		}
+		s.store = store
+		s.closer.add(store.Close)
+		return nil
+	}
+	if cfg.Store.remote() {
+		if err := open(); err != nil {
+			return nil, secrets, err
+		}
+	}
+	ledgerHolds, err := holds(ctx, cfg.DataDir, s.store)
+	if err != nil {
+		return nil, secrets, err
+	}
+	if secrets, err = s.secrets(cfg, ledgerHolds); err != nil {
+		return nil, secrets, err
+	}
+	if s.store == nil {
+		if err := open(); err != nil {
+			return nil, secrets, err
+		}
+	}
+	if s.LedgerID, err = ledger.Found(ctx, s.store, newID(), now()); err != nil {
+		return nil, secrets, err
+	}
+	keys, err = s.openVault(ctx, secrets.master)
+	return keys, secrets, err
+}
+
+func (s *server) openVault(ctx context.Context, master domain.Secret) (*vault.Vault, error) {
+	ledgerHolds, err := begun(ctx, s.store)
+	if err != nil {
+		return nil, err
+	}
 	v, err := vault.Open(vault.Config{Dir: filepath.Join(s.DataDir, vaultDir), Master: master, LedgerID: s.LedgerID,
-		MustExist: s.store.Head() > 1, Logger: s.log})
+		MustExist: ledgerHolds == heldRecords, Logger: s.log})
 	if err != nil {
 		return nil, err
 	}

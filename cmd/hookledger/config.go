@@ -72,7 +72,7 @@ func (a *app) allSettings(cmd *cobra.Command) ([]setting, error) {
 					return
 				}
 				if found[f.Name] == nil {
-					found[f.Name] = &setting{Name: f.Name, Value: strings.Trim(f.Value.String(), "[]"), Source: s.source(f.Name)}
+					found[f.Name] = &setting{Name: f.Name, Value: shown(f), Source: s.source(f.Name)}
 				}
 				top := topName(c)
 				if by := strings.Fields(found[f.Name].UsedBy); !slices.Contains(by, top) {
@@ -111,6 +111,14 @@ func (a *app) allSettings(cmd *cobra.Command) ([]setting, error) {
 	}
 	slices.SortFunc(out, func(x, y setting) int { return strings.Compare(x.Name, y.Name) })
 	return out, nil
+}
+
+// shown is a flag's value without the brackets that pflag puts around a list.
+func shown(f *pflag.Flag) string {
+	if _, list := f.Value.(pflag.SliceValue); list {
+		return strings.Trim(f.Value.String(), "[]")
+	}
+	return f.Value.String()
 }
 
 // topName is the command below the root that c belongs to.

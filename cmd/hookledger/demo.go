@@ -24,17 +24,30 @@ const demoPatience = 30 * time.Second
 func newDemo(a *app) *cobra.Command {
 	var dir string
 	var once bool
+	store := &storeFlags{}
 	c := &cobra.Command{Use: "demo", Short: "See it all work, here and now: a server, two receivers, six events, a retry",
 		Long: `Start a server on a free port of this machine with two receivers, one of which fails at first; send the
 six built-in events; show what happens as it happens; verify every request as a receiver does; and keep serving,
 to be tried, until Ctrl-C. It needs no network and no configuration.`,
 		Example: `  hookledger demo
   hookledger demo --once -o json
-  hookledger demo --data-dir ./demo-data`, Args: args(),
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.demo(cmd.Context(), dir, once) }}
+  hookledger demo --data-dir ./demo-data
+  hookledger demo --data-dir ./demo-data --store eventstore --eventstore 'esdb://127.0.0.1:2113?tls=false'`, Args: args(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			at, err := a.storeConfig(store)
+			if err != nil {
+				return err
+			}
+			if at.remote() && dir == "" {
+				return usage("the demo's records stay in EventStoreDB, and the keys that open them would be removed at its end",
+					"give --data-dir as well: the keys stay there")
+			}
+			return a.demo(cmd.Context(), dir, at, once)
+		}}
 	c.Flags().StringVar(&dir, "data-dir", "", "keep the data here (default: a temporary directory, removed at the end)")
 	c.Flags().BoolVar(&once, "once", false,
 		"end when everything is delivered; exit code 0 only if all of it was, and verified")
+	store.add(c)
 	return c
 }
 
@@ -64,7 +77,7 @@ type demoReceiver struct {
 	invalid  int
 }
 
-func (a *app) demo(ctx context.Context, dir string, once bool) (err error) {
+func (a *app) demo(ctx context.Context, dir string, store storeConfig, once bool) (err error) {
 	d := &demonstration{a: a, live: newLiveLog(a.err, output.Paint(output.Colour(a.err, a.getenv)))}
 	if dir == "" {
 		if dir, err = os.MkdirTemp("", "hookledger-demo-"); err != nil {
@@ -73,7 +86,7 @@ func (a *app) demo(ctx context.Context, dir string, once bool) (err error) {
 		d.ours = true
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	}
-	if err := d.start(ctx, dir); err != nil {
+	if err := d.start(ctx, dir, store); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.close()) }()
@@ -96,8 +109,8 @@ func (a *app) demo(ctx context.Context, dir string, once bool) (err error) {
 }
 
 // start starts the server, the receivers, and the live view.
-func (d *demonstration) start(ctx context.Context, dir string) error {
-	cfg := serverConfig{DataDir: dir, Listen: "127.0.0.1:0",
+func (d *demonstration) start(ctx context.Context, dir string, store storeConfig) error {
+	cfg := serverConfig{DataDir: dir, Store: store, Listen: "127.0.0.1:0",
 		Logger: slog.New(slog.NewTextHandler(d.a.err, &slog.HandlerOptions{Level: slog.LevelError}))}
 	cfg.Egress.Dev = true
 	var err error

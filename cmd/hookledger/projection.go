@@ -1,10 +1,9 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -12,7 +11,6 @@ import (
 
 	"hookledger/cmd/hookledger/apiclient"
 	"hookledger/cmd/hookledger/output"
-	"hookledger/ledger/pebblestore"
 	"hookledger/projections"
 )
 
@@ -63,33 +61,47 @@ type rebuilt struct {
 
 func newProjectionRebuild(a *app) *cobra.Command {
 	var dir string
+	at := &storeFlags{}
 	c := &cobra.Command{Use: "rebuild", Short: "Fold the read models anew from the ledger, while no server runs",
 		Long: `Fold the read models anew from the ledger into a fresh file, which then takes the place of the old one.
 The server must not run; the ledger is only read.`,
 		Example: "  hookledger projection rebuild --data-dir ./hookledger-data", Args: args(),
-		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			ledgerDir := filepath.Join(dir, "ledger")
-			if _, err := os.Stat(ledgerDir); errors.Is(err, fs.ErrNotExist) {
-				return usage("there is no ledger in "+dir,
-					"name the server's data directory with --data-dir or HOOKLEDGER_DATA_DIR")
-			}
-			store, err := pebblestore.Open(pebblestore.Config{Dir: ledgerDir})
-			if err != nil {
-				return err
-			}
-			defer func() { err = errors.Join(err, store.Close()) }()
-			done, err := projections.Rebuild(cmd.Context(), projections.Config{Dir: filepath.Join(dir, "projections"),
-				Store: store, Now: now})
-			if err != nil {
-				return fmt.Errorf("rebuild the read models: %w", err)
-			}
-			return printOne(a, []output.Column[rebuilt]{
-				column("position", func(r rebuilt) string { return output.Int(r.Position) }),
-				column("seconds", func(r rebuilt) string { return output.Float(r.Seconds, 3) }),
-				column("digest", func(r rebuilt) string { return r.Digest }),
-			}, rebuilt{uint64(done.Position), done.Took.Round(time.Millisecond).Seconds(), done.Digest})
-		}}
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.rebuild(cmd.Context(), dir, at) }}
 	c.Flags().StringVar(&dir, "data-dir", defaultDataDir, "the server's data directory")
 	asSetting(c.Flags(), "data-dir")
+	at.add(c)
 	return c
+}
+
+func (a *app) rebuild(ctx context.Context, dir string, at *storeFlags) (err error) {
+	cfg, err := a.storeConfig(at)
+	if err != nil {
+		return err
+	}
+	// A vault stands beside every ledger, wherever that is.
+	needed := ledgerDir
+	if cfg.remote() {
+		needed = vaultDir
+	}
+	if there, err := exists(filepath.Join(dir, needed)); err != nil || !there {
+		return errors.Join(err, usage("there is no "+needed+" in "+dir,
+			"name the server's data directory with --data-dir or HOOKLEDGER_DATA_DIR"))
+	}
+	store, err := openStore(ctx, dir, cfg)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	if holds, err := begun(ctx, store); err != nil || holds == heldNothing {
+		return errors.Join(err, usage("the ledger is empty: there is nothing to fold", "name the ledger that the server uses"))
+	}
+	done, err := projections.Rebuild(ctx, projections.Config{Dir: filepath.Join(dir, projectionsDir), Store: store, Now: now})
+	if err != nil {
+		return fmt.Errorf("rebuild the read models: %w", err)
+	}
+	return printOne(a, []output.Column[rebuilt]{
+		column("position", func(r rebuilt) string { return output.Int(r.Position) }),
+		column("seconds", func(r rebuilt) string { return output.Float(r.Seconds, 3) }),
+		column("digest", func(r rebuilt) string { return r.Digest }),
+	}, rebuilt{uint64(done.Position), done.Took.Round(time.Millisecond).Seconds(), done.Digest})
 }

@@ -19,6 +19,7 @@ const gcPercent = 400
 // serveFlags are serve's own.
 type serveFlags struct {
 	dataDir     string
+	store       storeFlags
 	listen      string
 	adminListen string
 	tlsCert     string
@@ -52,7 +53,9 @@ Requests go to public addresses only; --allow-cidr adds networks of yours, and -
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.serve(cmd, f) },
 	}
 	flags := c.Flags()
-	flags.StringVar(&f.dataDir, "data-dir", defaultDataDir, "where everything is kept")
+	flags.StringVar(&f.dataDir, "data-dir", defaultDataDir, "where everything is kept; with --store eventstore, "+
+		"all but the ledger")
+	f.store.add(c)
 	flags.StringVar(&f.listen, "listen", defaultListen, "address of the API")
 	flags.StringVar(&f.adminListen, "admin-listen", "",
 		"address of its own for /metrics and health (default: with the API)")
@@ -113,7 +116,7 @@ func (a *app) serve(cmd *cobra.Command, f *serveFlags) error {
 func (a *app) serverConfig(f *serveFlags) (serverConfig, error) {
 	cfg := serverConfig{DataDir: f.dataDir, Listen: f.listen, AdminListen: f.adminListen, TLSCert: f.tlsCert,
 		TLSKey:     f.tlsKey,
-		NoDelivery: !f.deliver, Window: f.window, LowWater: f.lowWater}
+		NoDelivery: !f.deliver, Window: f.window}
 	cfg.Egress.Dev = f.dev
 	for _, c := range f.allowCIDR {
 		p, err := netip.ParsePrefix(strings.TrimSpace(c))
@@ -132,6 +135,10 @@ func (a *app) serverConfig(f *serveFlags) (serverConfig, error) {
 		return cfg, usage("--window is out of range", "give 1 to 65536")
 	}
 	var err error
+	if cfg.Store, err = a.storeConfig(&f.store); err != nil {
+		return cfg, err
+	}
+	cfg.Store.LowWater = f.lowWater
 	if cfg.MasterKey, err = a.secret("MASTER_KEY"); err != nil {
 		return cfg, err
 	}

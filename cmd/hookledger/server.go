@@ -21,16 +21,15 @@ import (
 	"hookledger/domain"
 	"hookledger/httpapi"
 	"hookledger/ingest"
-	"hookledger/ledger"
-	"hookledger/ledger/pebblestore"
 	"hookledger/projections"
 )
 
 // serverConfig is all that a server is started with.
 type serverConfig struct {
 	DataDir     string
-	Listen      string // address of the API
-	AdminListen string // address of its own for /metrics and health; empty: with the API
+	Store       storeConfig // where the ledger stands
+	Listen      string      // address of the API
+	AdminListen string      // address of its own for /metrics and health; empty: with the API
 	TLSCert     string
 	TLSKey      string
 	Egress      delivery.EgressConfig
@@ -39,8 +38,7 @@ type serverConfig struct {
 	AdminKey  domain.Secret
 	// NoDelivery takes events in and delivers none: they wait, due, for a node that delivers.
 	NoDelivery bool
-	Window     int    // attempts in flight at once; 0: the default
-	LowWater   uint64 // free bytes of the disk below which intake stops; 0: the default
+	Window     int // attempts in flight at once; 0: the default
 	Logger     *slog.Logger
 }
 
@@ -51,6 +49,7 @@ const (
 	maxHeaderBytes    = 32 << 10
 	intakeGrace       = 5 * time.Second
 	catchUpGrace      = 10 * time.Second
+	readyWithin       = 3 * time.Second // for the store's answer to /readyz
 	bodyCacheBytes    = 8 << 20
 )
 
@@ -72,7 +71,7 @@ type server struct {
 	group        *errgroup.Group
 	failed       context.Context // ends when a part failed
 	proj         *projections.Projections
-	store        *pebblestore.Store
+	store        nodeStore
 	bootstrapped atomic.Bool
 	closeOnce    sync.Once
 	closeErr     error
@@ -122,46 +121,33 @@ func startServer(ctx context.Context, cfg serverConfig) (_ *server, err error) {
 		s.closer.add(func() error { return ignoreClosed(admin.Close()) })
 	}
 
-	secrets, err := s.secrets(cfg)
-	if err != nil {
-		return nil, err
-	}
-	store, err := pebblestore.Open(pebblestore.Config{Dir: filepath.Join(cfg.DataDir, ledgerDir), LowWater: cfg.LowWater,
-		Metrics: registry})
-	if err != nil {
-		return nil, err
-	}
-	s.store = store
-	s.closer.add(store.Close)
-	if s.LedgerID, err = ledger.Found(ctx, store, newID(), now()); err != nil {
-		return nil, err
-	}
-	keys, err := s.openVault(secrets.master)
+	cfg.Store.Metrics, cfg.Store.Logger = registry, s.log
+	keys, secrets, err := s.openLedger(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
 	if s.AdminKey, err = secrets.adminKey(cfg.DataDir); err != nil {
 		return nil, err
 	}
-	if s.proj, err = projections.Open(ctx, projections.Config{Dir: filepath.Join(cfg.DataDir, "projections"), Store: store,
+	if s.proj, err = projections.Open(ctx, projections.Config{Dir: filepath.Join(cfg.DataDir, projectionsDir), Store: s.store,
 		Now: now, Metrics: registry, Logger: s.log}); err != nil {
 		return nil, err
 	}
 	s.closer.add(s.proj.Close)
 
-	bodies := ingest.NewBodies(store, keys, bodyCacheBytes)
-	in := ingest.New(ingest.Config{Store: store, Vault: keys, Directory: s.proj.Directory(), Room: store.Room, Now: now,
+	bodies := ingest.NewBodies(s.store, keys, bodyCacheBytes)
+	in := ingest.New(ingest.Config{Store: s.store, Vault: keys, Directory: s.proj.Directory(), Room: s.store.Room, Now: now,
 		NewID: newID, Bodies: bodies, Metrics: registry})
 	var deliver *delivery.Delivery
 	if !cfg.NoDelivery {
-		if deliver, err = delivery.New(delivery.Config{Store: store, Backlog: s.proj.Backlog(), Endpoints: s.proj.Directory(),
-			Bodies: bodies, Vault: keys, Room: store.Room, Now: now, NewID: newID, Jitter: jitter, Node: nodeName(),
+		if deliver, err = delivery.New(delivery.Config{Store: s.store, Backlog: s.proj.Backlog(), Endpoints: s.proj.Directory(),
+			Bodies: bodies, Vault: keys, Room: s.store.Room, Now: now, NewID: newID, Jitter: jitter, Node: nodeName(),
 			Window: cfg.Window, Egress: cfg.Egress, Logger: s.log, Metrics: registry}); err != nil {
 			return nil, err
 		}
 	}
-	api := httpapi.Config{Store: store, Ingest: in, Projections: s.proj, Vault: keys, Now: now,
-		NewID: newID, Egress: cfg.Egress, Room: store.Room, Ready: s.ready, Version: version, LedgerID: s.LedgerID,
+	api := httpapi.Config{Store: s.store, Ingest: in, Projections: s.proj, Vault: keys, Now: now,
+		NewID: newID, Egress: cfg.Egress, Room: s.store.Room, Ready: s.ready, Version: version, LedgerID: s.LedgerID,
 		Logger: s.log, Registry: registry, HideMetrics: admin != nil}
 	handler, err := httpapi.New(api)
 	if err != nil {
@@ -285,11 +271,13 @@ func (s *server) catchUp() {
 
 // ready says why the node can't serve, or nil.
 func (s *server) ready() error {
-	if err := s.store.Err(); err != nil {
-		return err
-	}
 	if !s.bootstrapped.Load() {
 		return errors.New("still starting")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), readyWithin)
+	defer cancel()
+	if err := s.store.Ready(ctx); err != nil {
+		return err
 	}
 	for _, p := range s.proj.Status() {
 		if p.Err != nil {

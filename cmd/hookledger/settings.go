@@ -28,7 +28,8 @@ const (
 )
 
 // secretSettings are the secrets that commands ask for, by the name of their variable behind the prefix.
-var secretSettings = []string{"API_KEY", "ADMIN_KEY", "MASTER_KEY", "SECRET"}
+var secretSettings = []string{"API_KEY", "ADMIN_KEY", "MASTER_KEY", "SECRET", "EVENTSTORE_USERNAME",
+	"EVENTSTORE_PASSWORD"}
 
 // asSetting marks flags.
 func asSetting(flags *pflag.FlagSet, names ...string) {
@@ -94,6 +95,9 @@ func (a *app) loadFor(cmd *cobra.Command) (*settings, error) {
 		case !isSetting(f) || bad != nil:
 		case f.Changed:
 			out.sources[f.Name] = "flag"
+		case a.secretFile(f) != "":
+			out.sources[f.Name] = variable(f.Name) + "_FILE"
+			bad = a.fillSecret(f)
 		case fromEnv.Exists(f.Name) && fromEnv.String(f.Name) != "":
 			out.sources[f.Name] = variable(f.Name)
 			bad = fill(f, fromEnv.Get(f.Name), variable(f.Name))
@@ -103,6 +107,23 @@ func (a *app) loadFor(cmd *cobra.Command) (*settings, error) {
 		}
 	})
 	return out, bad
+}
+
+// secretFile names the file that holds a flag that is a secret, by HOOKLEDGER_X_FILE; empty: none does.
+func (a *app) secretFile(f *pflag.Flag) string {
+	if _, ok := f.Value.(secretValue); !ok {
+		return ""
+	}
+	return a.getenv(variable(f.Name) + "_FILE")
+}
+
+// fillSecret sets such a flag from its file.
+func (a *app) fillSecret(f *pflag.Flag) error {
+	secret, err := a.secret(strings.TrimPrefix(variable(f.Name), envPrefix))
+	if err != nil {
+		return err
+	}
+	return f.Value.Set(secret.Reveal())
 }
 
 // fill sets a flag as if it had been given; a list of the file sets each of its values.

@@ -110,10 +110,10 @@ func endStreams(h http.Handler, ending context.Context) http.Handler {
 	})
 }
 
-// roomEvery is how often the room on the disk is looked at for the log.
+// roomEvery is how often the store's room is looked at for the log.
 const roomEvery = 5 * time.Second
 
-// watchRoom says in the log when the disk comes to be nearly full, and when it no longer is.
+// watchRoom says in the log when the disk comes to be nearly full or the store to be away, and when it no longer is.
 func (s *server) watchRoom(ctx context.Context) error {
 	tick := time.NewTicker(roomEvery)
 	defer tick.Stop()
@@ -125,7 +125,7 @@ func (s *server) watchRoom(ctx context.Context) error {
 			s.log.Error("no event is taken and no attempt starts", "error", err)
 		case err == nil && full:
 			full = false
-			s.log.Info("there is room on the disk again: events are taken, and attempts start")
+			s.log.Info("there is room again: events are taken, and attempts start")
 		}
 		select {
 		case <-tick.C:
