@@ -299,7 +299,8 @@ func (a *api) follow(ctx context.Context, out *streamWriter, q *recordsQuery) er
 // awayPause is how long a live stream waits before it asks a ledger again that is not available.
 const awayPause = time.Second
 
-// ledgerAway keeps a live stream open while the ledger is not available: the reader learns it, and goes on where it was.
+// ledgerAway keeps a live stream open while the ledger is not available: the reader learns it, and goes on where it
+// was.
 func (a *api) ledgerAway(ctx context.Context, out *streamWriter) error {
 	if err := out.comment("the ledger is not available for now"); err != nil {
 		return err

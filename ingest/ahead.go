@@ -72,8 +72,8 @@ func (a *ahead) missed(ctx context.Context, at, routed domain.Position) {
 	a.read(ctx)
 }
 
-// read brings the events of the next chunk; what was not asked for of the chunk before the last is forgotten. Reading on
-// only saves searches: where it fails, whoever asks searches, and gets the ledger's error.
+// read brings the events of the next chunk; what was not asked for of the chunk before the last is forgotten. Reading
+// on only saves searches: where it fails, whoever asks searches, and gets the ledger's error.
 func (a *ahead) read(ctx context.Context) {
 	a.held, a.older = a.older, a.held
 	clear(a.held)

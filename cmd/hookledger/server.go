@@ -129,25 +129,26 @@ func startServer(ctx context.Context, cfg serverConfig) (_ *server, err error) {
 	if s.AdminKey, err = secrets.adminKey(cfg.DataDir); err != nil {
 		return nil, err
 	}
-	if s.proj, err = projections.Open(ctx, projections.Config{Dir: filepath.Join(cfg.DataDir, projectionsDir), Store: s.store,
-		Now: now, Metrics: registry, Logger: s.log}); err != nil {
+	store := s.store
+	if s.proj, err = projections.Open(ctx, projections.Config{Dir: filepath.Join(cfg.DataDir, projectionsDir),
+		Store: store, Now: now, Metrics: registry, Logger: s.log}); err != nil {
 		return nil, err
 	}
 	s.closer.add(s.proj.Close)
 
-	bodies := ingest.NewBodies(s.store, keys, bodyCacheBytes)
-	in := ingest.New(ingest.Config{Store: s.store, Vault: keys, Directory: s.proj.Directory(), Room: s.store.Room, Now: now,
+	bodies := ingest.NewBodies(store, keys, bodyCacheBytes)
+	in := ingest.New(ingest.Config{Store: store, Vault: keys, Directory: s.proj.Directory(), Room: store.Room, Now: now,
 		NewID: newID, Bodies: bodies, Metrics: registry})
 	var deliver *delivery.Delivery
 	if !cfg.NoDelivery {
-		if deliver, err = delivery.New(delivery.Config{Store: s.store, Backlog: s.proj.Backlog(), Endpoints: s.proj.Directory(),
-			Bodies: bodies, Vault: keys, Room: s.store.Room, Now: now, NewID: newID, Jitter: jitter, Node: nodeName(),
+		if deliver, err = delivery.New(delivery.Config{Store: store, Backlog: s.proj.Backlog(), Endpoints: s.proj.Directory(),
+			Bodies: bodies, Vault: keys, Room: store.Room, Now: now, NewID: newID, Jitter: jitter, Node: nodeName(),
 			Window: cfg.Window, Egress: cfg.Egress, Logger: s.log, Metrics: registry}); err != nil {
 			return nil, err
 		}
 	}
-	api := httpapi.Config{Store: s.store, Ingest: in, Projections: s.proj, Vault: keys, Now: now,
-		NewID: newID, Egress: cfg.Egress, Room: s.store.Room, Ready: s.ready, Version: version, LedgerID: s.LedgerID,
+	api := httpapi.Config{Store: store, Ingest: in, Projections: s.proj, Vault: keys, Now: now,
+		NewID: newID, Egress: cfg.Egress, Room: store.Room, Ready: s.ready, Version: version, LedgerID: s.LedgerID,
 		Logger: s.log, Registry: registry, HideMetrics: admin != nil}
 	handler, err := httpapi.New(api)
 	if err != nil {
