@@ -122,18 +122,16 @@ type operation struct {
 	document    func(*huma.Operation)
 }
 
-// changeWithin is how long the ledger may take for a change; then it is answered that nobody knows.
-const changeWithin = 20 * time.Second
+// answerWithin is how long the ledger may take for what a request asks of it. A change is then answered with that nobody
+// knows whether it was made.
+const answerWithin = 30 * time.Second
 
 // register binds a handler to its line in the table of routes. The handler's errors are answered as problems.
 func register[I, O any](a *api, o operation, handler func(context.Context, *caller, *I) (*O, error)) {
 	op := a.describe(o)
 	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
-		if op.Method != http.MethodGet {
-			bounded, cancel := context.WithTimeout(ctx, changeWithin)
-			defer cancel()
-			ctx = bounded
-		}
+		ctx, cancel := context.WithTimeout(ctx, answerWithin)
+		defer cancel()
 		c := callerOf(ctx)
 		out, err := handler(ctx, c, in)
 		if err == nil {

@@ -32,7 +32,8 @@ to be tried, until Ctrl-C. It needs no network and no configuration.`,
 		Example: `  hookledger demo
   hookledger demo --once -o json
   hookledger demo --data-dir ./demo-data
-  hookledger demo --data-dir ./demo-data --store eventstore --eventstore 'esdb://127.0.0.1:2113?tls=false'`, Args: args(),
+  hookledger demo --data-dir ./demo-data --store eventstore --eventstore 'esdb://127.0.0.1:2113?tls=false'`,
+		Args: args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			at, err := a.storeConfig(store)
 			if err != nil {

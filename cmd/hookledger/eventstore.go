@@ -17,19 +17,32 @@ import (
 // elsewhere is a ledger in EventStoreDB, with the data directory that its vault and its read models stand in.
 type elsewhere struct {
 	nodeStore
-	disk *disk
-	lock io.Closer
+	disk  *disk
+	pulse *pulse
+	lock  io.Closer
+}
+
+// Ready implements nodeStore by the last answer to the pulse: whoever asks for it often asks nobody else.
+func (e *elsewhere) Ready(context.Context) error {
+	if err := e.Err(); err != nil {
+		return err
+	}
+	err, _ := e.pulse.last()
+	return err
 }
 
 // Room implements nodeStore: the server must take events, and the disk here their keys.
 func (e *elsewhere) Room() error {
-	if err := e.nodeStore.Room(); err != nil {
+	if err := e.pulse.room(); err != nil {
 		return err
 	}
 	return e.disk.room()
 }
 
-func (e *elsewhere) Close() error { return errors.Join(e.nodeStore.Close(), e.lock.Close()) }
+func (e *elsewhere) Close() error {
+	e.pulse.stop()
+	return errors.Join(e.nodeStore.Close(), e.lock.Close())
+}
 
 func openEventstore(ctx context.Context, dataDir string, c storeConfig) (nodeStore, error) {
 	lock, err := lockHome(dataDir)
@@ -40,12 +53,100 @@ func openEventstore(ctx context.Context, dataDir string, c storeConfig) (nodeSto
 	if err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
-	return &elsewhere{nodeStore: store, disk: newDisk(dataDir, c.LowWater), lock: lock}, nil
+	return &elsewhere{nodeStore: store, disk: newDisk(dataDir, c.LowWater), pulse: startPulse(store), lock: lock}, nil
 }
 
 // dialEventstore connects to EventStoreDB.
 func dialEventstore(context.Context, storeConfig) (nodeStore, error) {
 	return nil, errors.New("this hookledger can't connect to EventStoreDB yet")
+}
+
+// pulse asks a store again and again whether it is there.
+type pulse struct {
+	ready func(context.Context) error
+	end   context.CancelFunc
+	done  chan struct{}
+
+	mu    sync.Mutex
+	err   error     // guarded by mu: the last answer
+	since time.Time // guarded by mu: of the first answer that was an error
+}
+
+const (
+	pulseEvery  = time.Second
+	pulseWithin = 3 * time.Second // for an answer
+	// awayAfter is how long a store has been away when it is not waited for any more. A cluster has another leader
+	// within a second, mostly; until then appends wait.
+	awayAfter = 2 * time.Second
+)
+
+func startPulse(store nodeStore) *pulse {
+	ctx, cancel := context.WithCancel(context.Background())
+	p := &pulse{ready: store.Ready, end: cancel, done: make(chan struct{})}
+	go p.run(ctx)
+	return p
+}
+
+func (p *pulse) run(ctx context.Context) {
+	defer close(p.done)
+	tick := time.NewTicker(pulseEvery)
+	defer tick.Stop()
+	for {
+		p.ask(ctx)
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (p *pulse) ask(ctx context.Context) {
+	bounded, cancel := context.WithTimeout(ctx, pulseWithin)
+	defer cancel()
+	err := p.ready(bounded)
+	if ctx.Err() != nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch p.err = err; {
+	case err == nil:
+		p.since = time.Time{}
+	case p.since.IsZero():
+		p.since = time.Now()
+	}
+}
+
+func (p *pulse) stop() {
+	p.end()
+	<-p.done
+}
+
+// last is the last answer, and since when there was no better one. Whoever reads it need not be somebody of ours: it
+// names what is wrong, and neither hosts nor users.
+func (p *pulse) last() (error, time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.err == nil {
+		return nil, time.Time{}
+	}
+	code := domain.Code(p.err)
+	if code == "" {
+		code = "no answer"
+	}
+	return fmt.Errorf("EventStoreDB is not available (%s): the server's log says more", code), p.since
+}
+
+// room refuses what a store that is away can't take; the cause is for the log.
+func (p *pulse) room() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.err == nil || time.Since(p.since) < awayAfter {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", domain.Refuse(domain.KindUnavailable, "ledger_unavailable",
+		"the ledger is not available; nothing was written", "repeat the request in a moment"), p.err)
 }
 
 // disk is the file system of a data directory, looked at no more than once a second.
@@ -68,7 +169,7 @@ func newDisk(dir string, low uint64) *disk {
 func (d *disk) room() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if age := time.Since(d.at); age >= time.Second {
+	if time.Since(d.at) >= time.Second {
 		d.at, d.refusal = time.Now(), d.look()
 	}
 	return d.refusal

@@ -93,7 +93,8 @@ func (a *app) rebuild(ctx context.Context, dir string, at *storeFlags) (err erro
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 	if holds, err := begun(ctx, store); err != nil || holds == heldNothing {
-		return errors.Join(err, usage("the ledger is empty: there is nothing to fold", "name the ledger that the server uses"))
+		return errors.Join(err, usage("the ledger is empty: there is nothing to fold",
+			"name the ledger that the server uses"))
 	}
 	done, err := projections.Rebuild(ctx, projections.Config{Dir: filepath.Join(dir, projectionsDir), Store: store,
 		Now: now})
