@@ -30,6 +30,8 @@ type Config struct {
 	To   ledger.Store
 	// Source is what Survey said of From.
 	Source Summary
+	// Compared is told how many records of the target were found to be the source's; may be nil.
+	Compared func(records int64)
 	// Met is told, once, how many records were at the target already, before anything is written; its error ends the
 	// copy. Copied is told after each append how many are there by now, and Checked how many were read back. Each may be
 	// nil.
@@ -154,6 +156,7 @@ func (c *copier) meet(ctx context.Context) error {
 				there.Fact.RecordType(), there.Stream, rec.ID, rec.Fact.RecordType(), rec.Stream, ErrForeign)
 		}
 		c.done.Met++
+		call(c.cfg.Compared, c.done.Met)
 	}
 	return nil
 }

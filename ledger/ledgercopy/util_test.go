@@ -42,7 +42,7 @@ func openStore(t *testing.T) *pebblestore.Store {
 
 // world writes a ledger: a few streams, whose records come in turns and in runs.
 type world struct {
-	t     *testing.T
+	t     testing.TB
 	rnd   *rand.Rand
 	id    ulid.ULID
 	at    time.Time
@@ -50,7 +50,7 @@ type world struct {
 	ends  map[domain.Stream]domain.Revision
 }
 
-func newWorld(t *testing.T, s ledger.Store, seed uint64) *world {
+func newWorld(t testing.TB, s ledger.Store, seed uint64) *world {
 	t.Helper()
 	t.Logf("seed %d", seed)
 	w := &world{t: t, rnd: rand.New(rand.NewPCG(seed, 1)), at: start, store: s, ends: map[domain.Stream]domain.Revision{}}
