@@ -131,3 +131,32 @@ func planDigest(s string) (d PlanDigest) {
 func ReplayDeliveryID(requested time.Time, n int, tenant, replay, event, endpoint string) string {
 	return DeliveryID(requested.Add(time.Duration(n/MaxReplayPage)*time.Millisecond), tenant, event, endpoint, replay)
 }
+
+// EventRange is the part of a tenant's events that a plan looks at. It is of what never changes in an event, so that it
+// is the same whenever it is read.
+type EventRange struct {
+	IDs           []string // nil: all
+	CreatedAfter  time.Time
+	CreatedBefore time.Time
+	After         Position // exclusive
+	UpTo          Position // inclusive
+}
+
+// EventHead is an event without its content.
+type EventHead struct {
+	ID       string
+	Type     string
+	Size     int       // of the body, in bytes
+	At       time.Time // when it was received, in whole microseconds
+	Position Position  // of EventReceived
+}
+
+// ReplayProgress counts the deliveries of a replay, as far as its pages were folded.
+type ReplayProgress struct {
+	Scheduled int
+	Open      int // on their way: pending, in flight, retrying
+	Delivered int
+	Failed    int // exhausted
+	Cancelled int
+	Position  Position // up to which that was folded
+}

@@ -45,9 +45,10 @@ type Backlog struct {
 	fading []*item
 	// orphans wait for an attempt, and only their rows know where: by delivery.
 	orphans map[string]orphan
-	reading bool            // rows are being read
-	floor   domain.Position // of the rows, when that began
-	faded   chan struct{}   // closed and made anew whenever the rows have moved on
+	resting map[heldReplay]bool // replays whose deliveries wait for somebody
+	reading bool                // rows are being read
+	floor   domain.Position     // of the rows, when that began
+	faded   chan struct{}       // closed and made anew whenever the rows have moved on
 }
 
 // orphan is a delivery whose row is looked for.
@@ -65,7 +66,7 @@ type doubt struct {
 func newBacklog(now func() time.Time, end func() domain.Position) *Backlog {
 	return &Backlog{now: now, end: end, changed: make(chan struct{}, 1), refill: make(chan struct{}, 1),
 		headSize: headSize, low: lowHead, queues: map[domain.EndpointKey]*queue{}, items: map[string]*item{},
-		orphans: map[string]orphan{}, faded: make(chan struct{})}
+		orphans: map[string]orphan{}, resting: map[heldReplay]bool{}, faded: make(chan struct{})}
 }
 
 // Changed signals, once for any number of changes, that Activate may give more.
@@ -96,7 +97,7 @@ func (b *Backlog) Take(ep domain.EndpointKey, now time.Time) (domain.Due, bool) 
 	if q == nil {
 		return domain.Due{}, false
 	}
-	if q.disabled || len(q.head) == 0 || q.head[0].due > now.UnixMicro() {
+	if q.rests() || len(q.head) == 0 || q.head[0].due > now.UnixMicro() {
 		q.active = false
 		b.schedule(q)
 		return domain.Due{}, false
@@ -107,7 +108,7 @@ func (b *Backlog) Take(ep domain.EndpointKey, now time.Time) (domain.Due, bool) 
 	if q.edged && len(q.head) < b.low {
 		signal(b.refill)
 	}
-	return domain.Due{Tenant: ep.Tenant, Endpoint: ep.Endpoint, Delivery: it.id, Event: it.event,
+	return domain.Due{Tenant: ep.Tenant, Endpoint: ep.Endpoint, Replay: ep.Replay, Delivery: it.id, Event: it.event,
 		DueAt: time.UnixMicro(it.due).UTC(), Revision: it.rev}, true
 }
 
@@ -155,6 +156,11 @@ func (b *Backlog) queue(key domain.EndpointKey) *queue {
 	q := b.queues[key]
 	if q == nil {
 		q = &queue{key: key, wakeIndex: -1}
+		if key.Replay != "" {
+			q.held = b.resting[heldReplay{key.Tenant, key.Replay}]
+			own := b.queues[domain.EndpointKey{Tenant: key.Tenant, Endpoint: key.Endpoint}]
+			q.disabled = own != nil && own.disabled
+		}
 		b.queues[key] = q
 	}
 	return q
@@ -217,7 +223,7 @@ func (b *Backlog) settle(it *item) {
 
 // schedule brings the queue's time of waking up to date.
 func (b *Backlog) schedule(q *queue) {
-	if q.active || q.disabled || len(q.head) == 0 {
+	if q.active || q.rests() || len(q.head) == 0 {
 		if q.wakeIndex >= 0 {
 			heap.Remove(&b.wakes, q.wakeIndex)
 		}

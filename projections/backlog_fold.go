@@ -15,7 +15,9 @@ func (b *Backlog) fold(r *domain.Record) {
 	switch f := r.Fact.(type) {
 	case *domain.EventRouted:
 		for i := range f.Matches {
-			b.routed(r, &f.Matches[i])
+			m := &f.Matches[i]
+			b.routed(r, domain.EndpointKey{Tenant: r.Tenant, Endpoint: m.Endpoint}, m.Delivery, r.Stream.ID(),
+				dueMicros(r.RecordedAt))
 		}
 	case *domain.AttemptStarted:
 		b.started(r, time.Duration(f.Timeout))
@@ -27,23 +29,31 @@ func (b *Backlog) fold(r *domain.Record) {
 		b.ends(r)
 	case *domain.EndpointDisabled, *domain.EndpointEnabled, *domain.EndpointRemoved:
 		b.endpoint(r)
+	case *domain.ReplayPageScheduled, *domain.ReplayPaused, *domain.ReplayResumed, *domain.ReplayCancelled,
+		*domain.ReplayCompleted:
+		b.replay(r)
 	}
 	b.folded = r.Position
 	b.decide()
 }
 
 func (b *Backlog) endpoint(r *domain.Record) {
-	q := b.queue(domain.EndpointKey{Tenant: r.Tenant, Endpoint: r.Stream.ID()})
-	switch r.Fact.(type) {
-	case *domain.EndpointDisabled:
-		q.disabled = true
-	case *domain.EndpointEnabled:
-		q.disabled = false
-		signal(b.refill)
-	case *domain.EndpointRemoved:
-		b.removed(q, r.Position)
+	own := b.queue(domain.EndpointKey{Tenant: r.Tenant, Endpoint: r.Stream.ID()})
+	for key, q := range b.queues {
+		if key.Tenant != own.key.Tenant || key.Endpoint != own.key.Endpoint {
+			continue // neither its own nor a replay's to it
+		}
+		switch r.Fact.(type) {
+		case *domain.EndpointDisabled:
+			q.disabled = true
+		case *domain.EndpointEnabled:
+			q.disabled = false
+			signal(b.refill)
+		case *domain.EndpointRemoved:
+			b.removed(q, r.Position)
+		}
+		b.schedule(q)
 	}
-	b.schedule(q)
 }
 
 // doubt lets a settled item wait again, at it.next, unless a record up to it.pos says otherwise: its handler had
@@ -65,20 +75,22 @@ func (b *Backlog) decide() {
 	b.doubts = b.doubts[n:]
 }
 
-func (b *Backlog) routed(r *domain.Record, m *domain.Match) {
-	q := b.queue(domain.EndpointKey{Tenant: r.Tenant, Endpoint: m.Endpoint})
-	due := dueMicros(r.RecordedAt)
-	if !b.keeps(q, place{due, m.Delivery}) {
+// routed: a delivery waits for its first attempt.
+func (b *Backlog) routed(r *domain.Record, key domain.EndpointKey, delivery, event string, due int64) {
+	q := b.queues[key]
+	if q == nil {
+		key.Replay = strings.Clone(key.Replay)
+		q = b.queue(key)
+	}
+	if !b.keeps(q, place{due, delivery}) {
 		// No row of it can be read before the rows have reached the record, so it needs not be remembered.
-		p := place{due, strings.Clone(m.Delivery)}
+		p := place{due, strings.Clone(delivery)}
 		q.lower(p)
 		q.miss(p, r.Position, b.held())
 		return
 	}
-	event := r.Stream.ID()
-	both := m.Delivery + event // one allocation, and the record itself is not held in memory
-	b.offer(&item{queue: q, id: both[:len(m.Delivery)], event: both[len(m.Delivery):], rev: domain.NoStream}, due,
-		r.Position)
+	both := delivery + event // one allocation, and the record itself is not held in memory
+	b.offer(&item{queue: q, id: both[:len(delivery)], event: both[len(delivery):], rev: domain.NoStream}, due, r.Position)
 }
 
 // started: an attempt is open. Where a handler of this node made it, the item is flying; else nobody here will close it

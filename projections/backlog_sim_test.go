@@ -22,8 +22,9 @@ type sim struct {
 	p      *Projections
 	flying []*flight
 	// seen is what the live fold was given: the truth as far as the backlog can know it.
-	seen map[string]*domain.Delivery
-	dead map[string]bool // ended by its endpoint's removal, as far as it was folded
+	seen   map[string]*domain.Delivery
+	dead   map[string]bool // ended by its endpoint's removal, as far as it was folded
+	paused bool            // the replay is, as far as it was folded
 	// outside is the position of the last record about a delivery that no handler wrote.
 	outside map[string]domain.Position
 	reading *pendingRead
@@ -47,7 +48,7 @@ func (s *sim) open() {
 	}
 	p.backlog.headSize, p.backlog.low = 4, 3
 	s.p, s.flying, s.reading = p, nil, nil
-	s.seen, s.dead = map[string]*domain.Delivery{}, map[string]bool{}
+	s.seen, s.dead, s.paused = map[string]*domain.Delivery{}, map[string]bool{}, false
 	for _, r := range s.l.records {
 		if r.Position <= p.live.progress.position() {
 			s.see(r)
@@ -71,6 +72,14 @@ func (s *sim) see(r *domain.Record) {
 			d.Tenant, d.ID, d.Endpoint, d.DueAt = r.Tenant, m.Delivery, m.Endpoint, r.RecordedAt
 			s.seen[m.Delivery] = d
 		}
+	case *domain.ReplayPageScheduled:
+		for _, p := range f.Pairs {
+			d := domain.NewDelivery()
+			d.Tenant, d.ID, d.Endpoint, d.DueAt = r.Tenant, p.Delivery, p.Endpoint, r.RecordedAt
+			s.seen[p.Delivery] = d
+		}
+	case *domain.ReplayPaused, *domain.ReplayResumed:
+		_, s.paused = f.(*domain.ReplayPaused)
 	case *domain.EndpointRemoved:
 		for id, d := range s.seen {
 			if d.Endpoint == r.Stream.ID() && d.Open == nil {
@@ -126,11 +135,13 @@ func (s *sim) readRows() {
 	if len(jobs) == 0 {
 		return
 	}
-	slices.SortFunc(jobs, func(a, b refillJob) int { return cmp.Compare(a.queue.key.Endpoint, b.queue.key.Endpoint) })
+	slices.SortFunc(jobs, func(a, b refillJob) int {
+		return cmp.Compare(a.queue.key.Endpoint+a.queue.key.Replay, b.queue.key.Endpoint+b.queue.key.Replay)
+	})
 	job := jobs[0]
 	b.read(true)
 	rows, at, err := s.p.refiller.rows(context.Background(), scanDue, refillQuery, job.queue.key.Tenant,
-		job.queue.key.Endpoint, job.edge.due, job.edge.id, job.limit+1)
+		job.queue.key.Endpoint, job.queue.key.Replay, job.edge.due, job.edge.id, job.limit+1)
 	if err != nil {
 		s.rt.Fatal(err)
 	}
@@ -140,7 +151,8 @@ func (s *sim) readRows() {
 // take takes one delivery of some endpoint, and checks that it may be offered.
 func (s *sim) take() bool {
 	s.p.backlog.Activate(s.l.now())
-	for _, key := range []domain.EndpointKey{{Tenant: ten, Endpoint: ep1}, {Tenant: ten, Endpoint: ep2}} {
+	for _, key := range []domain.EndpointKey{{Tenant: ten, Endpoint: ep1}, {Tenant: ten, Endpoint: ep2},
+		{Tenant: ten, Endpoint: ep1, Replay: rpl1}, {Tenant: ten, Endpoint: ep2, Replay: rpl1}} {
 		if q := s.p.backlog.queues[key]; q == nil || !q.active {
 			continue
 		}
@@ -163,10 +175,14 @@ func (s *sim) checkOffer(key domain.EndpointKey, due domain.Due) {
 		}
 	}
 	d := s.l.deliveries[id]
-	if d == nil || d.Endpoint != key.Endpoint || due.Event != d.due.Event || due.Tenant != ten {
+	if d == nil || d.Endpoint != key.Endpoint || due.Event != d.due.Event || due.Tenant != ten ||
+		due.Replay != d.due.Replay || due.Replay != key.Replay {
 		s.rt.Fatalf("%+v was offered at %v, is %+v", due, key, d)
 	}
-	if e := s.l.endpoints[key]; e.Disabled && !e.Removed && s.p.backlog.queues[key].disabled {
+	if s.paused && key.Replay != "" {
+		s.rt.Fatalf("%s was offered though its replay is paused", id)
+	}
+	if e := s.l.endpoints[domain.EndpointKey{Tenant: ten, Endpoint: key.Endpoint}]; e.Disabled && !e.Removed && s.p.backlog.queues[key].disabled {
 		s.rt.Fatalf("%s was offered though its endpoint is disabled", id)
 	}
 	seen := s.seen[id]
@@ -242,6 +258,8 @@ func (s *sim) step() {
 		}
 	case op == 37:
 		s.l.pass([]time.Duration{time.Millisecond, time.Second, time.Minute, time.Hour}[draw("time", 4)])
+	case op == 38 && draw("who", 2) == 0:
+		s.replay(draw, pick)
 	case op == 38:
 		s.interfere(draw, pick())
 	default:
@@ -272,6 +290,24 @@ func (s *sim) interfere(draw func(string, int) int, id string) {
 	s.outside[id] = s.l.Head()
 }
 
+// replay is what the replay does: it schedules a page, is paused, or goes on.
+func (s *sim) replay(draw func(string, int) int, pick func() string) {
+	switch what := draw("replay", 6); {
+	case what == 0:
+		s.l.paused = true
+		s.l.replay(&domain.ReplayPaused{Reason: "manual"})
+	case what == 1 || s.l.paused:
+		s.l.paused = false
+		s.l.replay(&domain.ReplayResumed{})
+	default:
+		var events []string
+		for range 1 + draw("pairs", 6) {
+			events = append(events, s.l.deliveries[pick()].due.Event)
+		}
+		s.l.page([]string{ep1, ep2}[draw("to", 2)], events...)
+	}
+}
+
 func (s *sim) checkMemory() {
 	for _, q := range s.p.backlog.queues {
 		open := 0
@@ -293,6 +329,7 @@ func (s *sim) heal() {
 			s.l.configure(key, &domain.EndpointEnabled{})
 		}
 	}
+	s.l.replay(&domain.ReplayResumed{})
 	for idle := 0; idle < 60; idle++ {
 		s.foldLive(1 << 30)
 		s.foldRows(1 << 30)
@@ -336,6 +373,7 @@ func TestSemanticsNoDeliveryIsLostOrOfferedTwice(t *testing.T) {
 		l.tenant(ten)
 		l.endpoint(ten, ep1)
 		l.endpoint(ten, ep2)
+		l.replay(&domain.ReplayRequested{Match: domain.MatchNow})
 		s.open()
 		defer func() {
 			if err := s.p.Close(); err != nil {

@@ -18,8 +18,9 @@ type deliveryState struct {
 	completedAt int64
 	lastCode    int
 	lastError   domain.ErrorCode
-	stored      bool // the table has a row of it
-	dirty       bool // and lacks this state
+	replay      string // that scheduled it
+	stored      bool   // the table has a row of it
+	dirty       bool   // and lacks this state
 }
 
 // attemptState is an attempt's row while it is folded.
@@ -40,6 +41,7 @@ type batch struct {
 	events     map[string]*eventState // by tenant and id
 	deliveries map[string]*deliveryState
 	attempts   map[string]*attemptState
+	replays    map[string]*replayState // by tenant and id
 	config     []*domain.Record
 	last       checkpoint
 
@@ -47,13 +49,14 @@ type batch struct {
 	eventOrder    []*eventState
 	deliveryOrder []*deliveryState
 	attemptOrder  []*attemptState
+	replayOrder   []*replayState
 	// removed names the endpoint whose removal was folded last: its rows must be ended before anything else is folded.
 	removed *domain.Record
 }
 
 func newBatch() *batch {
 	return &batch{events: map[string]*eventState{}, deliveries: map[string]*deliveryState{},
-		attempts: map[string]*attemptState{}}
+		attempts: map[string]*attemptState{}, replays: map[string]*replayState{}}
 }
 
 func eventKey(tenant, id string) string { return tenant + "." + id }
@@ -88,6 +91,8 @@ func (b *batch) fold(r *domain.Record) error {
 		switch r.Stream.Category() {
 		case domain.CategoryDelivery:
 			err = b.delivery(r)
+		case domain.CategoryReplay:
+			err = b.replay(r)
 		case domain.CategoryTenant, domain.CategoryEndpoint, domain.CategoryAccess, domain.CategorySource:
 			b.config = append(b.config, r)
 		}
@@ -190,7 +195,8 @@ func (b *batch) delivery(r *domain.Record) error {
 // scheduled is the state of a row that was not read: no attempt was begun, and what is not known here (the event's
 // type) never changes in a row.
 func (b *batch) scheduled(r *domain.Record, f *domain.DeliveryScheduled) *deliveryState {
-	d := &deliveryState{Delivery: *domain.NewDelivery(), stored: true, createdAt: micros(f.DueAt)}
+	d := &deliveryState{Delivery: *domain.NewDelivery(), stored: true, createdAt: micros(f.DueAt),
+		replay: domain.ReplayOf(f.Cause)}
 	d.Tenant, d.ID, d.Event, d.Endpoint = r.Tenant, r.Stream.ID(), f.Event, f.Endpoint
 	b.deliveries[d.ID] = d
 	return d

@@ -229,6 +229,8 @@ func weight(r *domain.Record) int {
 		}
 	case *domain.EventRouted:
 		return envelope + 150*len(f.Matches)
+	case *domain.ReplayPageScheduled:
+		return envelope + 600*len(f.Pairs) // with their rows and their events'
 	}
 	return envelope
 }

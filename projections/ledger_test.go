@@ -32,6 +32,8 @@ type fakeLedger struct {
 	endpoints  map[domain.EndpointKey]*domain.Endpoint
 	deliveries map[string]*fakeDelivery
 	order      []string // deliveries, as they were routed
+	replayed   int      // pairs in the pages of the replay
+	paused     bool     // it is
 }
 
 type fakeDelivery struct {

@@ -166,6 +166,10 @@ func deliveryList(f DeliveryFilter, held []any) *list {
 	switch {
 	case f.EventID != "":
 		index = "deliveries_event"
+	case f.Replay != "" && f.Status != "" && f.Status != domain.StatusSucceeded && f.Status != domain.StatusHeld:
+		index = "deliveries_replay_status"
+	case f.Replay != "":
+		index = "deliveries_replay"
 	case f.EndpointID != "":
 		index = "deliveries_endpoint"
 	case f.Status == domain.StatusHeld:
@@ -176,8 +180,11 @@ func deliveryList(f DeliveryFilter, held []any) *list {
 		index = "deliveries_code"
 	}
 	l := newList(f.List, "deliveries", index, deliveryColumns, "created_at", domain.PrefixDelivery)
-	if index == "deliveries_status" {
+	if index == "deliveries_status" || index == "deliveries_replay_status" {
 		l.sb.Where("status <> 'succeeded'") // as the index says it
+	}
+	if f.Replay != "" {
+		l.sb.Where("replay <> ''", l.sb.Equal("replay", f.Replay))
 	}
 	if index == "deliveries_code" {
 		l.sb.Where("last_error <> ''")

@@ -227,7 +227,8 @@ func TestNoListScansOrSortsATable(t *testing.T) {
 		lists = append(lists, eventList(EventFilter{List: l, Type: typ}))
 	}
 	for _, f := range []DeliveryFilter{{}, {EndpointID: ep1}, {EventID: "evt_1"}, {EventType: "a.b"},
-		{Status: domain.StatusPending}, {Status: domain.StatusSucceeded}, {Code: 500}, {Code: 200}} {
+		{Status: domain.StatusPending}, {Status: domain.StatusSucceeded}, {Code: 500}, {Code: 200}, {Replay: rpl1},
+		{Replay: rpl1, Status: domain.StatusExhausted}} {
 		f.List = l
 		lists = append(lists, deliveryList(f, []any{ep1}))
 	}
@@ -235,6 +236,9 @@ func TestNoListScansOrSortsATable(t *testing.T) {
 		{ErrorCode: domain.CodeDNS}, {Status: AttemptSucceeded}} {
 		f.List = l
 		lists = append(lists, attemptList(f))
+	}
+	for _, status := range []domain.ReplayStatus{"", domain.ReplayIsPaused} {
+		lists = append(lists, replayList(ReplayFilter{List: l, Status: status}))
 	}
 	for _, l := range lists {
 		query, args, err := l.build()
@@ -252,7 +256,7 @@ func TestNoListScansOrSortsATable(t *testing.T) {
 		}
 	}
 	e := &explaining{queryer: p.db.r}
-	if err := scanRows(t.Context(), e, refillQuery, []any{ten, ep1, 5, "x", 10},
+	if err := scanRows(t.Context(), e, refillQuery, []any{ten, ep1, "", 5, "x", 10},
 		func(*sql.Rows) error { return nil }); err != nil {
 		t.Fatal(err)
 	}

@@ -73,12 +73,16 @@ type queue struct {
 	// What was left to the rows at a position beyond them: behind keeps its last until the rows have passed it, while
 	// ahead gathers what comes meanwhile; so a stream of new deliveries never puts off the refill for good.
 	behind, ahead lost
-	disabled      bool
+	disabled      bool            // its endpoint is
+	held          bool            // its replay is
 	removedAt     domain.Position // rows below it are of no use until they have reached it
 	active        bool            // Activate has named it, and Take has not yet said false
 	wake          int64           // when it next has something due; holds while it is in the backlog's wakes
 	wakeIndex     int             // in the backlog's wakes; -1: not there
 }
+
+// rests says that nothing is taken from it for now.
+func (q *queue) rests() bool { return q.disabled || q.held }
 
 // insert puts an item into the head.
 func (q *queue) insert(it *item) {

@@ -95,6 +95,7 @@ func (db *database) digest(ctx context.Context) (string, error) {
 			"SELECT " + eventColumns + " FROM events ORDER BY tenant, created_at, id",
 			"SELECT " + deliveryColumns + " FROM deliveries ORDER BY tenant, created_at, id",
 			"SELECT " + attemptColumns + " FROM attempts ORDER BY tenant, started_at, id",
+			"SELECT " + replayColumns + " FROM replays ORDER BY tenant, created_at, id",
 			"SELECT position, header, body FROM config_records ORDER BY position",
 		} {
 			fmt.Fprintf(sum, "%s\n", query)

@@ -96,7 +96,7 @@ func (b *Backlog) lacking() (jobs []refillJob, orphans map[string][]string, want
 	now := b.now()
 	near := now.Add(horizon / 2).UnixMicro()
 	for _, q := range b.queues {
-		if !q.edged || q.disabled || len(q.head) >= b.low {
+		if !q.edged || q.rests() || len(q.head) >= b.low {
 			continue
 		}
 		if q.edge.due > near {
@@ -126,11 +126,11 @@ func (b *Backlog) lacking() (jobs []refillJob, orphans map[string][]string, want
 	return jobs, orphans, want, next
 }
 
-const waitingColumns = "tenant, endpoint_id, id, event_id, due_at, updated_at, revision, status = 'in_flight', " +
+const waitingColumns = "tenant, endpoint_id, replay, id, event_id, due_at, updated_at, revision, status = 'in_flight', " +
 	"status IN ('succeeded', 'exhausted', 'cancelled')"
 
 func scanWaiting(rows *sql.Rows, w *waitingRow) error {
-	return rows.Scan(&w.key.Tenant, &w.key.Endpoint, &w.id, &w.event, &w.due, &w.since, &w.rev, &w.open, &w.ended)
+	return rows.Scan(&w.key.Tenant, &w.key.Endpoint, &w.key.Replay, &w.id, &w.event, &w.due, &w.since, &w.rev, &w.open, &w.ended)
 }
 
 // rows runs a query and says at which position the rows stood.
@@ -157,7 +157,7 @@ func (b *Backlog) read(on bool) {
 
 // What is due has no open attempt and has not ended: its rows are read without what says so.
 const refillQuery = "SELECT id, event_id, due_at, revision FROM deliveries INDEXED BY deliveries_due WHERE tenant = ? " +
-	"AND endpoint_id = ? AND due_at > 0 AND (due_at, id) >= (?, ?) ORDER BY due_at, id LIMIT ?"
+	"AND endpoint_id = ? AND replay = ? AND due_at > 0 AND (due_at, id) >= (?, ?) ORDER BY due_at, id LIMIT ?"
 
 func scanDue(rows *sql.Rows, w *waitingRow) error { return rows.Scan(&w.id, &w.event, &w.due, &w.rev) }
 
@@ -165,7 +165,7 @@ func (f *refiller) fill(ctx context.Context, job refillJob) error {
 	b, key := f.backlog, job.queue.key
 	b.read(true)
 	defer b.read(false)
-	rows, at, err := f.rows(ctx, scanDue, refillQuery, key.Tenant, key.Endpoint, job.edge.due, job.edge.id, job.limit+1)
+	rows, at, err := f.rows(ctx, scanDue, refillQuery, key.Tenant, key.Endpoint, key.Replay, job.edge.due, job.edge.id, job.limit+1)
 	if err != nil {
 		return err
 	}

@@ -40,6 +40,7 @@ type DeliveryFilter struct {
 	EventType  string // a type or a pattern
 	Status     domain.DeliveryStatus
 	Code       int // of the last response
+	Replay     string
 }
 
 // AttemptFilter selects attempts; empty fields select all.
@@ -84,6 +85,7 @@ type DeliveryRow struct {
 	LastCode    int       // status of the last response; 0 where the last attempt got none
 	LastError   domain.ErrorCode
 	Revision    domain.Revision // of its stream; NoStream: never tried
+	Replay      string          // that scheduled it; empty: it was routed
 }
 
 // AttemptStatus is how an attempt ended.

@@ -30,6 +30,9 @@ func (db *database) load(ctx context.Context, d *Directory, b *Backlog) error {
 	if err != nil {
 		return fmt.Errorf("the configuration: %w", err)
 	}
+	if err := db.loadHeld(ctx, b); err != nil {
+		return fmt.Errorf("the replays: %w", err)
+	}
 	if err := db.loadWaiting(ctx, b); err != nil {
 		return fmt.Errorf("what waits: %w", err)
 	}
@@ -48,15 +51,15 @@ func (b *Backlog) configure(r *domain.Record) {
 // the refiller reads them. Open attempts are of a life that has ended: they are due at once, to be interrupted.
 func (db *database) loadWaiting(ctx context.Context, b *Backlog) error {
 	// One step to the next endpoint is one search in the index, however many deliveries wait at each.
-	const next = "SELECT tenant, endpoint_id FROM deliveries INDEXED BY deliveries_due WHERE due_at > 0 AND " +
-		"(tenant, endpoint_id) > (?, ?) ORDER BY tenant, endpoint_id LIMIT 1"
+	const next = "SELECT tenant, endpoint_id, replay FROM deliveries INDEXED BY deliveries_due WHERE due_at > 0 AND " +
+		"(tenant, endpoint_id, replay) > (?, ?, ?) ORDER BY tenant, endpoint_id, replay LIMIT 1"
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for key, more := (domain.EndpointKey{}), true; more; {
 		more = false
-		err := scanRows(ctx, db.write, next, []any{key.Tenant, key.Endpoint}, func(rows *sql.Rows) error {
+		err := scanRows(ctx, db.write, next, []any{key.Tenant, key.Endpoint, key.Replay}, func(rows *sql.Rows) error {
 			more = true
-			return rows.Scan(&key.Tenant, &key.Endpoint)
+			return rows.Scan(&key.Tenant, &key.Endpoint, &key.Replay)
 		})
 		if err != nil {
 			return err

@@ -88,7 +88,7 @@ func (w *writer) close() error {
 
 // write brings the batch's states into the tables, and forgets that they were changed. It returns the number of rows.
 func (w *writer) write(ctx context.Context, b *batch) (int, error) {
-	n := len(b.eventOrder) + len(b.deliveryOrder) + len(b.attemptOrder) + len(b.config)
+	n := len(b.eventOrder) + len(b.deliveryOrder) + len(b.attemptOrder) + len(b.replayOrder) + len(b.config)
 	if err := writeAll(ctx, w, eventTable, b.eventOrder); err != nil {
 		return 0, fmt.Errorf("write events: %w", err)
 	}
@@ -98,11 +98,15 @@ func (w *writer) write(ctx context.Context, b *batch) (int, error) {
 	if err := writeAll(ctx, w, attemptTable, b.attemptOrder); err != nil {
 		return 0, fmt.Errorf("write attempts: %w", err)
 	}
+	if err := writeAll(ctx, w, replayTable, b.replayOrder); err != nil {
+		return 0, fmt.Errorf("write replays: %w", err)
+	}
 	if err := w.writeConfig(ctx, b.config); err != nil {
 		return 0, fmt.Errorf("write the configuration: %w", err)
 	}
 	b.eventOrder, b.deliveryOrder, b.attemptOrder, b.config = b.eventOrder[:0], b.deliveryOrder[:0], b.attemptOrder[:0],
 		nil
+	b.replayOrder = b.replayOrder[:0]
 	return n, nil
 }
 
@@ -167,7 +171,7 @@ func (e *eventState) appendArgs(args []any) []any {
 
 func (d *deliveryState) appendArgs(args []any) []any {
 	return append(args, d.Tenant, d.createdAt, d.ID, d.Event, d.eventType, d.Endpoint, string(d.Status), d.Attempts,
-		d.dueAt(), d.updatedAt, d.completedAt, d.lastCode, string(d.lastError), int64(d.Revision))
+		d.dueAt(), d.updatedAt, d.completedAt, d.lastCode, string(d.lastError), int64(d.Revision), d.replay)
 }
 
 func (a *attemptState) appendArgs(args []any) []any {
