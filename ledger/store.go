@@ -21,6 +21,8 @@ var (
 	// ErrUnknownOutcome: the append was written or not. Repeat it with the same ids and the same expected revision: the
 	// answer is then the truth.
 	ErrUnknownOutcome = errors.New("ledger: the outcome of the append is not known")
+	// ErrPosition: the position to read behind is none that the ledger gave, or its record is gone.
+	ErrPosition = errors.New("ledger: not a position of the ledger")
 	// ErrClosed: the store was closed, or failed for good and must be opened anew.
 	ErrClosed = errors.New("ledger: the store is closed")
 	// ErrNewerFormat: the ledger, or the record that the error names, was written by a newer hookledger; nothing was
@@ -45,7 +47,7 @@ type Reader interface {
 	// on after the last record that it got. Records are shared and immutable.
 	//
 	// Positions are taken from the ledger: 0, a record's, the one right below a record's, or one behind the head. A
-	// store may refuse any other with a *domain.Error of KindInvalid, code "unknown_position".
+	// store may refuse any other with ErrPosition.
 	ReadAll(ctx context.Context, after domain.Position) iter.Seq2[*domain.Record, error]
 	// Wait returns nil as soon as there may be a record after the position; it may return early, never late. It
 	// returns ctx's error, or ErrClosed.

@@ -182,7 +182,7 @@ func (s *Store) sync() {
 		}
 		s.durable.Store(uint64(g.last))
 		<-s.depth
-		s.moved.fire()
+		s.moved.Fire()
 		for _, r := range g.won {
 			r.answer(appended, r.last)
 		}

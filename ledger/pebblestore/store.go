@@ -41,7 +41,7 @@ type Store struct {
 
 	applied atomic.Uint64 // position up to which Pebble shows everything
 	durable atomic.Uint64 // the durable mark: the position up to which everything is synced
-	moved   signal        // the durable mark has moved
+	moved   ledger.Signal // the durable mark has moved
 
 	keeper keeper // writes the mark file
 
@@ -262,7 +262,7 @@ func (s *Store) reach(ctx context.Context, pos domain.Position) error {
 		if domain.Position(s.durable.Load()) >= pos {
 			return nil
 		}
-		moved := s.moved.next()
+		moved := s.moved.Next()
 		if domain.Position(s.durable.Load()) >= pos {
 			return nil
 		}
@@ -275,31 +275,6 @@ func (s *Store) reach(ctx context.Context, pos domain.Position) error {
 		case <-s.ended:
 			return s.closedError()
 		}
-	}
-}
-
-// signal wakes all that wait for it at once.
-type signal struct {
-	mu sync.Mutex
-	ch chan struct{} // guarded by mu; nil while nobody waits
-}
-
-func (s *signal) next() <-chan struct{} {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ch == nil {
-		s.ch = make(chan struct{})
-	}
-	return s.ch
-}
-
-func (s *signal) fire() {
-	s.mu.Lock()
-	ch := s.ch
-	s.ch = nil
-	s.mu.Unlock()
-	if ch != nil {
-		close(ch)
 	}
 }
 

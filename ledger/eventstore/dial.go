@@ -1,0 +1,88 @@
+package eventstore
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
+)
+
+// dialer makes connections.
+type dialer struct {
+	conf *esdb.Configuration
+}
+
+// endless is how often a client in use looks for a node before it gives up. A client that gave up is dead for ever, and
+// lets its callers hang.
+const endless = 1_000_000_000
+
+// minVersion is the oldest server that was looked at.
+var minVersion = esdb.ServerVersion{Major: 23, Minor: 10}
+
+// dial gives a client that is connected. It first looks for a node once, with a client of its own, for one that looks
+// endlessly neither says what is wrong nor can be stopped.
+func (d *dialer) dial(ctx context.Context) (*esdb.Client, error) {
+	if err := d.reach(ctx); err != nil {
+		return nil, err
+	}
+	client, _, err := d.connect(ctx, endless)
+	return client, err
+}
+
+// reach looks for a node once, and asks it for its version. Its errors are diagnosed.
+func (d *dialer) reach(ctx context.Context) error {
+	client, version, err := d.connect(ctx, 1)
+	if err != nil {
+		return err
+	}
+	_ = client.Close() // never fails
+	if version.Major < minVersion.Major || version.Major == minVersion.Major && version.Minor < minVersion.Minor {
+		return refuse("eventstore_version", fmt.Sprintf("the server %s is EventStoreDB %s, which is too old", d.address(),
+			describe(version)), fmt.Sprintf("use %d.%d or newer", minVersion.Major, minVersion.Minor))
+	}
+	return nil
+}
+
+func describe(v *esdb.ServerVersion) string {
+	if v.Major == 0 {
+		return "from before 21.2"
+	}
+	return fmt.Sprintf("%d.%d.%d", v.Major, v.Minor, v.Patch)
+}
+
+// connect makes a client that looks for a node so often. When ctx ends first, the client is closed once it has found
+// one.
+func (d *dialer) connect(ctx context.Context, attempts int) (*esdb.Client, *esdb.ServerVersion, error) {
+	conf := *d.conf
+	conf.MaxDiscoverAttempts = attempts
+	if attempts == 1 {
+		conf.DiscoveryInterval = 1 // it waits so long after the last attempt, too
+	}
+	client, err := esdb.NewClient(&conf)
+	if err != nil {
+		return nil, nil, refuse("eventstore_setting", "the connection string can't be used: "+err.Error(), "write "+example)
+	}
+	type answer struct {
+		version *esdb.ServerVersion
+		err     error
+	}
+	answers := make(chan answer, 1)
+	go func() {
+		version, err := client.GetServerVersion()
+		answers <- answer{version, err}
+	}()
+	select {
+	case a := <-answers:
+		if a.err != nil {
+			_ = client.Close() // never fails
+			return nil, nil, d.diagnose(a.err)
+		}
+		return client, a.version, nil
+	case <-ctx.Done():
+		go func() {
+			<-answers
+			_ = client.Close() // never fails
+		}()
+		return nil, nil, ctx.Err()
+	}
+}
