@@ -236,6 +236,10 @@ func (g *group) offer(queue []*message) []*message {
 	var left []*message
 	for i, m := range queue {
 		c, full := g.strategy.pick(g.consumers, m)
+		if full && left == nil {
+			clear(queue[:i])
+			return queue[i:]
+		}
 		if full {
 			return append(left, queue[i:]...)
 		}

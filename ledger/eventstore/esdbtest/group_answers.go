@@ -3,7 +3,6 @@ package esdbtest
 import (
 	"fmt"
 	"slices"
-	"time"
 
 	pp "github.com/EventStore/EventStore-Client-Go/v4/protos/persistent"
 	"github.com/google/uuid"
@@ -106,12 +105,13 @@ func (g *group) retryOrPark(m *message) {
 }
 
 // tick looks at the timeouts and the checkpoint, as a real server does once a second.
-func (g *group) tick(now time.Time) {
+func (g *group) tick() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.gone {
 		return
 	}
+	now := g.clock()
 	var late []*message
 	for _, m := range g.inFlight {
 		if m.expires.Before(now) {

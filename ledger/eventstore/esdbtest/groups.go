@@ -89,9 +89,9 @@ func (r *groups) follow(ctx context.Context, from uint64, stopped chan<- struct{
 		}
 		select {
 		case <-more:
-		case now := <-tick:
+		case <-tick:
 			for _, g := range r.list("") {
-				g.tick(now)
+				g.tick()
 			}
 		case <-ctx.Done():
 			return
