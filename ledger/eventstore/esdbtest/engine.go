@@ -90,7 +90,7 @@ func (s *stream) next() uint64 {
 }
 
 // last is the stream's revision; -1 if it never had an event.
-func (s *stream) last() int64 { return int64(s.next()) - 1 } //nolint:gosec // revisions are far below 2^63
+func (s *stream) last() int64 { return int64(s.next()) - 1 }
 
 // find gives the event of that revision, visible or not; nil if there is none.
 func (s *stream) find(revision uint64) *event {

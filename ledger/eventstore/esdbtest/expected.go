@@ -71,7 +71,7 @@ func (e *engine) checkRecent(s *stream, ids []newEvent) (verdict, uint64) {
 // checkRepeat compares the ids with the events behind the expected revision, which is below the stream's.
 func checkRepeat(s *stream, expected int64, ids []newEvent) (verdict, uint64) {
 	for i := range ids {
-		r := s.find(uint64(expected + 1 + int64(i))) //nolint:gosec // expected is at least -1 here
+		r := s.find(uint64(expected + 1 + int64(i)))
 		if r != nil && r.id == ids[i].id {
 			continue
 		}
@@ -83,7 +83,7 @@ func checkRepeat(s *stream, expected int64, ids []newEvent) (verdict, uint64) {
 	if len(ids) == 0 {
 		return wrongRevision, 0
 	}
-	return repeated, uint64(expected) + uint64(len(ids)) //nolint:gosec // as above
+	return repeated, uint64(expected) + uint64(len(ids))
 }
 
 // dead says whether a stream, or the stream that it is the metadata of, is tombstoned. The caller holds the lock.

@@ -32,7 +32,10 @@ func newFeed(ctx context.Context, s *Server, call *Call, out streams.Streams_Rea
 	go func() {
 		defer close(f.ended)
 		for message := range f.queue {
-			err := s.calls.deliver(ctx, call)
+			err := context.Cause(ctx)
+			if err == nil {
+				err = s.calls.deliver(ctx, call)
+			}
 			if err == nil {
 				err = out.Send(message)
 			}
@@ -101,12 +104,10 @@ func (f *feed) wait(grew <-chan struct{}) error {
 	}
 }
 
-// finish lets what waits go out, and gives the subscription's answer. A connection that takes nothing is left to its end.
+// finish lets what waits go out, unless ctx is done, and gives the subscription's answer. A client that reads nothing gets it
+// when it does.
 func (f *feed) finish(err error) error {
 	close(f.queue)
-	select {
-	case <-f.ended:
-	case <-f.ctx.Done():
-	}
+	<-f.ended
 	return err
 }

@@ -151,7 +151,7 @@ func expectedRevision(o expectation, missing bool) (int64, error) {
 	case o.GetRevision() > math.MaxInt64:
 		return 0, errHandler()
 	}
-	return int64(o.GetRevision()), nil //nolint:gosec // compared above
+	return int64(o.GetRevision()), nil
 }
 
 func (s *streamsService) Delete(ctx context.Context, req *streams.DeleteReq) (*streams.DeleteResp, error) {

@@ -13,8 +13,8 @@ import (
 func parseUUID(u *shared.UUID) uuid.UUID {
 	if s := u.GetStructured(); s != nil {
 		var id uuid.UUID
-		binary.BigEndian.PutUint64(id[:8], uint64(s.GetMostSignificantBits()))  //nolint:gosec // bits, not a number
-		binary.BigEndian.PutUint64(id[8:], uint64(s.GetLeastSignificantBits())) //nolint:gosec // bits, not a number
+		binary.BigEndian.PutUint64(id[:8], uint64(s.GetMostSignificantBits()))
+		binary.BigEndian.PutUint64(id[8:], uint64(s.GetLeastSignificantBits()))
 		return id
 	}
 	id, err := uuid.Parse(u.GetString_())
@@ -30,8 +30,8 @@ func wireUUID(id uuid.UUID, text bool) *shared.UUID {
 		return &shared.UUID{Value: &shared.UUID_String_{String_: id.String()}}
 	}
 	return &shared.UUID{Value: &shared.UUID_Structured_{Structured: &shared.UUID_Structured{
-		MostSignificantBits:  int64(binary.BigEndian.Uint64(id[:8])), //nolint:gosec // bits, not a number
-		LeastSignificantBits: int64(binary.BigEndian.Uint64(id[8:])), //nolint:gosec // bits, not a number
+		MostSignificantBits:  int64(binary.BigEndian.Uint64(id[:8])),
+		LeastSignificantBits: int64(binary.BigEndian.Uint64(id[8:])),
 	}}}
 }
 
@@ -120,7 +120,7 @@ func wrongExpectedResponse(expected, current int64) *streams.AppendResp {
 		CurrentRevisionOption_20_6_0: &streams.AppendResp_WrongExpectedVersion_NoStream_20_6_0{NoStream_20_6_0: none},
 		CurrentRevisionOption:        &streams.AppendResp_WrongExpectedVersion_CurrentNoStream{CurrentNoStream: none},
 		ExpectedRevisionOption_20_6_0: &streams.AppendResp_WrongExpectedVersion_ExpectedRevision_20_6_0{
-			ExpectedRevision_20_6_0: uint64(expected)}, //nolint:gosec // NoStream is 2^64-1 here, as recorded
+			ExpectedRevision_20_6_0: uint64(expected)},
 	}
 	if current >= 0 {
 		w.CurrentRevisionOption_20_6_0 = &streams.AppendResp_WrongExpectedVersion_CurrentRevision_20_6_0{
@@ -138,7 +138,7 @@ func wrongExpectedResponse(expected, current int64) *streams.AppendResp {
 		w.ExpectedRevisionOption = &streams.AppendResp_WrongExpectedVersion_ExpectedStreamExists{ExpectedStreamExists: none}
 	default:
 		w.ExpectedRevisionOption = &streams.AppendResp_WrongExpectedVersion_ExpectedRevision{
-			ExpectedRevision: uint64(expected)} //nolint:gosec // not negative
+			ExpectedRevision: uint64(expected)}
 	}
 	return &streams.AppendResp{Result: &streams.AppendResp_WrongExpectedVersion_{WrongExpectedVersion: w}}
 }

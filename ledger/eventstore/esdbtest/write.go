@@ -28,7 +28,7 @@ func (e *engine) appendLocked(name string, expected int64, events []newEvent) wr
 	w := written{verdict: v, current: s.last(), revision: s.last()}
 	switch v {
 	case repeated:
-		w.revision = int64(last) //nolint:gosec // revisions are far below 2^63
+		w.revision = int64(last)
 		if first := e.view(s).first(); last >= first {
 			if r := s.find(last); r != nil {
 				w.position, w.located = r.position, true
@@ -49,7 +49,7 @@ func (e *engine) appendLocked(name string, expected int64, events []newEvent) wr
 	for i := range events {
 		r := e.write(s, &events[i])
 		e.recent.put(r)
-		w.revision, w.position = int64(r.revision), r.position //nolint:gosec // as above
+		w.revision, w.position = int64(r.revision), r.position
 	}
 	if reopened {
 		// What was deleted stays hidden: the stream now begins with what was just written.
