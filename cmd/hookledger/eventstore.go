@@ -11,6 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"hookledger/domain"
+	"hookledger/ledger/eventstore"
 	"hookledger/ledger/pebblestore"
 )
 
@@ -56,9 +57,14 @@ func openEventstore(ctx context.Context, dataDir string, c storeConfig) (nodeSto
 	return &elsewhere{nodeStore: store, disk: newDisk(dataDir, c.LowWater), pulse: startPulse(store), lock: lock}, nil
 }
 
-// dialEventstore connects to EventStoreDB.
-func dialEventstore(context.Context, storeConfig) (nodeStore, error) {
-	return nil, errors.New("this hookledger can't connect to EventStoreDB yet")
+// dialEventstore connects to EventStoreDB; it waits a little for one that is being started.
+func dialEventstore(ctx context.Context, c storeConfig) (nodeStore, error) {
+	s, err := eventstore.Open(ctx, eventstore.Config{ConnectionString: c.Connection.Reveal(), Username: c.Username,
+		Password: c.Password, Metrics: c.Metrics, Logger: c.Logger})
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // pulse asks a store again and again whether it is there.

@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -41,10 +43,13 @@ func lockDir(dataDir string) (io.Closer, error) {
 		return nil, fmt.Errorf("make the data directory: %w", err)
 	}
 	lock, err := vfs.Default.Lock(filepath.Join(dataDir, lockName))
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", domain.Refuse(domain.KindUnavailable, "data_dir_in_use",
+	switch {
+	case errors.Is(err, syscall.EAGAIN):
+		return nil, domain.Refuse(domain.KindUnavailable, "data_dir_in_use",
 			"the data directory "+dataDir+" is in use by another process",
-			"stop that process, or give this one a data directory of its own"), err)
+			"stop that process, or give this one a data directory of its own")
+	case err != nil:
+		return nil, fmt.Errorf("lock the data directory: %w", err)
 	}
 	return lock, nil
 }
