@@ -112,9 +112,10 @@ func Pause(ctx context.Context, longest time.Duration) bool {
 
 // Fold evolves a state by records that were appended behind revision at, without reading them back.
 func Fold[A Aggregate](state A, at domain.Revision, records []domain.Record) {
+	r := &domain.Record{} // one for all: Evolve keeps none
 	for i := range records {
-		r := records[i]
+		*r = records[i]
 		r.Revision = at + 1 + domain.Revision(i)
-		state.Evolve(&r)
+		state.Evolve(r)
 	}
 }

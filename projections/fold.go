@@ -59,6 +59,42 @@ func newBatch() *batch {
 		attempts: map[string]*attemptState{}, replays: map[string]*replayState{}}
 }
 
+// openStates are the attempts in flight at the end of a transaction, with their deliveries. Most come to their outcome in
+// the next one, which then need not read their rows.
+type openStates struct {
+	deliveries []*deliveryState
+	attempts   []*attemptState
+}
+
+// maxOpen bounds each list of openStates; the rows of what is left out are read.
+const maxOpen = 4096
+
+// inFlight gives what the next batch is to carry, once this one is committed.
+func (b *batch) inFlight() (open openStates) {
+	for _, d := range b.deliveries {
+		if d != nil && d.Status == domain.StatusInFlight && len(open.deliveries) < maxOpen {
+			open.deliveries = append(open.deliveries, d)
+		}
+	}
+	for _, a := range b.attempts {
+		if a != nil && a.Status == AttemptInFlight && len(open.attempts) < maxOpen {
+			open.attempts = append(open.attempts, a)
+		}
+	}
+	return open
+}
+
+// carry takes what the batch before left open. It is taken away: a batch that fails leaves states that no row has.
+func (b *batch) carry(open *openStates) {
+	for _, d := range open.deliveries {
+		b.deliveries[d.ID] = d
+	}
+	for _, a := range open.attempts {
+		b.attempts[a.ID] = a
+	}
+	*open = openStates{}
+}
+
 func eventKey(tenant, id string) string { return tenant + "." + id }
 
 // foldError says that a record can't be folded: the projection stops at it.

@@ -26,6 +26,7 @@ type history struct {
 	at      checkpoint // what the rows hold; used by the goroutine that folds
 	size    int        // records of one transaction, at most
 	folded  int        // records of the last round
+	open    openStates // as the last transaction left them
 	every   time.Duration
 	now     func() time.Time
 	log     *slog.Logger
@@ -246,6 +247,7 @@ func (h *history) commit(ctx context.Context, records []*domain.Record) (rows in
 		}
 	}()
 	b := newBatch()
+	b.carry(&h.open)
 	if err := b.load(ctx, h.db.write, records); err != nil {
 		return 0, err
 	}
@@ -271,7 +273,7 @@ func (h *history) commit(ctx context.Context, records []*domain.Record) (rows in
 	if err := h.w.exec(ctx, "COMMIT"); err != nil {
 		return 0, fmt.Errorf("commit: %w", err)
 	}
-	h.at = b.last
+	h.at, h.open = b.last, b.inFlight()
 	if h.flushed != nil {
 		h.flushed(h.at.position)
 	}

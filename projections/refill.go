@@ -155,9 +155,11 @@ func (b *Backlog) read(on bool) {
 	b.reading, b.floor = on, b.rows
 }
 
-// What is due has no open attempt and has not ended: its rows are read without what says so.
+// What is due has no open attempt and has not ended: its rows are read without what says so. The range stands first:
+// SQLite begins where the first bound says, and due_at > 0, which only names the partial index, would let it read all
+// that was taken before and is not ended in the rows yet.
 const refillQuery = "SELECT id, event_id, due_at, revision FROM deliveries INDEXED BY deliveries_due WHERE tenant = ? " +
-	"AND endpoint_id = ? AND replay = ? AND due_at > 0 AND (due_at, id) >= (?, ?) ORDER BY due_at, id LIMIT ?"
+	"AND endpoint_id = ? AND replay = ? AND (due_at, id) >= (?, ?) AND due_at > 0 ORDER BY due_at, id LIMIT ?"
 
 func scanDue(rows *sql.Rows, w *waitingRow) error { return rows.Scan(&w.id, &w.event, &w.due, &w.rev) }
 
