@@ -68,33 +68,54 @@ func (o *oracle) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func TestSIGKILLAtRandomMomentsLosesNothing(t *testing.T) {
 	t.Parallel()
-	rng := testSeed(t)
-	o := &oracle{acked: map[string]bool{}, fail: rand.New(rand.NewPCG(rng.Uint64(), 1))}
-	receiver := httptest.NewServer(o)
-	defer receiver.Close()
-	dir := t.TempDir()
-	address := freeAddress(t)
+	k := newKillLoop(t, testSeed(t))
+	k.rounds(killRounds(t))
+	k.node.awaitTerminal(t)
+	k.oracle.judge(t, k.node.records(t))
+	k.node.stop(t)
+}
 
-	node := startNode(t, dir, address)
-	node.must(http.MethodPost, "/v1/endpoints", map[string]any{"url": receiver.URL + "/hook", "event_types": []string{"*"},
+// killLoop is a node under load that is killed again and again.
+type killLoop struct {
+	t       *testing.T
+	rng     *rand.Rand
+	oracle  *oracle
+	dir     string
+	address string
+	flags   []string // of serve, beside its own
+	node    *node
+}
+
+func newKillLoop(t *testing.T, rng *rand.Rand, flags ...string) *killLoop {
+	t.Helper()
+	k := &killLoop{t: t, rng: rng, dir: t.TempDir(), address: freeAddress(t), flags: flags,
+		oracle: &oracle{acked: map[string]bool{}, fail: rand.New(rand.NewPCG(rng.Uint64(), 1))}}
+	receiver := httptest.NewServer(k.oracle)
+	t.Cleanup(receiver.Close)
+	k.start()
+	k.node.must(http.MethodPost, "/v1/endpoints", map[string]any{"url": receiver.URL + "/hook",
+		"event_types":    []string{"*"},
 		"retry_schedule": strings.Split(strings.Repeat("50ms ", 30)+"50ms", " ")})
-	for round := range killRounds(t) {
+	return k
+}
+
+func (k *killLoop) start() { k.node = startNode(k.t, k.dir, k.address, k.flags...) }
+
+func (k *killLoop) rounds(n int) {
+	for round := range n {
 		stop := make(chan struct{})
 		var load sync.WaitGroup
 		for worker := range 8 {
-			load.Go(func() { o.post(node, fmt.Sprintf("r%d-w%d", round, worker), stop) })
+			load.Go(func() { k.oracle.post(k.node, fmt.Sprintf("r%d-w%d", round, worker), stop) })
 		}
 		// The moment is random by design; nothing is asserted about it.
-		timer := time.NewTimer(time.Duration(rng.IntN(300)) * time.Millisecond)
+		timer := time.NewTimer(time.Duration(k.rng.IntN(300)) * time.Millisecond)
 		<-timer.C
-		node.kill()
+		k.node.kill()
 		close(stop)
 		load.Wait()
-		node = startNode(t, dir, address)
+		k.start()
 	}
-	node.awaitTerminal(t)
-	o.judge(t, node.records(t))
-	node.stop(t)
 }
 
 // post posts events, one after the other, until the node is gone or stop is closed, and notes those that were acked.

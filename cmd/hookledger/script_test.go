@@ -25,7 +25,7 @@ import (
 // The scripts below testdata/script run the commands as a user does, as processes, against a server of this process.
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"hookledger": main})
+	testscript.Main(m, map[string]func(){"hookledger": main, "esdb": esdbMain})
 }
 
 func TestScripts(t *testing.T) {
