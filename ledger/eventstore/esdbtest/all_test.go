@@ -57,7 +57,8 @@ func TestPositionsOfAll(t *testing.T) {
 		o    esdb.ReadAllOptions
 		want string
 	}{
-		{"backwards from a position, which is not read", esdb.ReadAllOptions{Direction: esdb.Backwards, From: mid}, "s0:2 s1:1"},
+		{"backwards from a position, which is not read", esdb.ReadAllOptions{Direction: esdb.Backwards, From: mid},
+			"s0:2 s1:1"},
 		{"backwards from the end", esdb.ReadAllOptions{Direction: esdb.Backwards, From: esdb.End{}}, "batch:4 batch:3"},
 		{"backwards from the start", esdb.ReadAllOptions{Direction: esdb.Backwards, From: esdb.Start{}}, ""},
 		{"forwards from the end", esdb.ReadAllOptions{From: esdb.End{}}, ""},
@@ -67,7 +68,8 @@ func TestPositionsOfAll(t *testing.T) {
 		{"prepare 0", esdb.ReadAllOptions{From: esdb.Position{Commit: mid.Commit}}, "s1:2 s0:3"},
 		{"prepare above commit", esdb.ReadAllOptions{From: esdb.Position{Commit: mid.Commit, Prepare: 1<<63 - 1}},
 			"Unknown/Unknown"},
-		{"prepare 2^64-1", esdb.ReadAllOptions{From: esdb.Position{Commit: mid.Commit, Prepare: ^uint64(0)}}, "Unknown/Unknown"},
+		{"prepare 2^64-1", esdb.ReadAllOptions{From: esdb.Position{Commit: mid.Commit, Prepare: ^uint64(0)}},
+			"Unknown/Unknown"},
 		{"far beyond the end", esdb.ReadAllOptions{From: esdb.Position{Commit: 1 << 50, Prepare: 1 << 50}}, ""},
 		{"0/0", esdb.ReadAllOptions{From: esdb.Position{}}, "$$$scavenges:0 s0:0"},
 	} {
@@ -92,8 +94,8 @@ func names(read []*esdb.ResolvedEvent, err error) string {
 	return strings.Join(out, " ")
 }
 
-// traceUntil reads a subscription up to an event of a stream and a number, or to caught-up, and gives what came, runs of
-// checkpoints counted.
+// traceUntil reads a subscription up to an event of a stream and a number, or to caught-up, and gives what came, runs
+// of checkpoints counted.
 func traceUntil(t *testing.T, sub *esdb.Subscription, last string) string {
 	t.Helper()
 	var out []string
@@ -155,9 +157,11 @@ func TestFilters(t *testing.T) {
 			"x2:2 x1:3 x2:3 x1:4 x2:4 x3:0 x3:1 x3:2 caughtup"},
 		{"prefix, from the end", esdb.End{}, prefix(esdb.StreamFilterType, "x"), "caughtup"},
 		{"two prefixes", start, prefix(esdb.StreamFilterType, "x1", "x2"), all + "caughtup"},
-		{"regex", start, &esdb.SubscriptionFilter{Type: esdb.StreamFilterType, Regex: "^x2$"}, "x2:0 x2:1 x2:2 x2:3 x2:4 caughtup"},
+		{"regex", start, &esdb.SubscriptionFilter{Type: esdb.StreamFilterType, Regex: "^x2$"},
+			"x2:0 x2:1 x2:2 x2:3 x2:4 caughtup"},
 		{"type prefix", start, prefix(esdb.EventFilterType, "typ"), "x3:0 x3:2 caughtup"},
-		{"far beyond the end", esdb.Position{Commit: 1 << 50, Prepare: 1 << 50}, prefix(esdb.StreamFilterType, "x"), "caughtup"},
+		{"far beyond the end", esdb.Position{Commit: 1 << 50, Prepare: 1 << 50}, prefix(esdb.StreamFilterType, "x"),
+			"caughtup"},
 		{"one past an event", beside(at[4], 1), prefix(esdb.StreamFilterType, "x"), "Unknown/Unknown"},
 		{"broken regex", start, &esdb.SubscriptionFilter{Type: esdb.StreamFilterType, Regex: "("}, "Unknown/Unknown"},
 	} {
@@ -190,13 +194,14 @@ func TestWithoutFilterThereAreNoCheckpoints(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := traceUntil(t, sub, "caughtup"); strings.Contains(got, "checkpoint") || !strings.HasSuffix(got, "a:200 caughtup") {
+	got := traceUntil(t, sub, "caughtup")
+	if strings.Contains(got, "checkpoint") || !strings.HasSuffix(got, "a:200 caughtup") {
 		t.Errorf("got %s", got)
 	}
 }
 
-// TestCheckpoints appends 640 events that don't match, one that does, 320 that don't, and then 320 more while the subscription
-// is live; the recorded server sent so many checkpoints between them.
+// TestCheckpoints appends 640 events that don't match, one that does, 320 that don't, and then 320 more while the
+// subscription is live; the recorded server sent so many checkpoints between them.
 func TestCheckpoints(t *testing.T) {
 	t.Parallel()
 	for _, x := range []struct {
@@ -237,8 +242,8 @@ func TestCheckpoints(t *testing.T) {
 	}
 }
 
-// TestCheckpointsAreNoPositionsOfEvents follows rule 15 of those who use EventStoreDB: one may subscribe from a checkpoint, and
-// what one reads from it is another event, if anything.
+// TestCheckpointsAreNoPositionsOfEvents follows rule 15 of those who use EventStoreDB: one may subscribe from a
+// checkpoint, and what one reads from it is another event, if anything.
 func TestCheckpointsAreNoPositionsOfEvents(t *testing.T) {
 	t.Parallel()
 	c := connect(t, patient(t))

@@ -14,8 +14,8 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 )
 
-// BatchAppend takes many appends over one call, each in one or more messages with an id of its own, and answers each when its
-// last message has come. The Go client does not use it; those of other languages do.
+// BatchAppend takes many appends over one call, each in one or more messages with an id of its own, and answers each
+// when its last message has come. The Go client does not use it; those of other languages do.
 func (s *streamsService) BatchAppend(stream streams.Streams_BatchAppendServer) error {
 	ctx := stream.Context()
 	open := map[string]*batch{}

@@ -1,12 +1,13 @@
-// Package esdbtest is an EventStoreDB 23.10.8 for Go tests, in one process: the gRPC services of a real node over loopback, in
-// memory, ready in a millisecond. The client of the program under test is pointed at it and notices no difference:
+// Package esdbtest is an EventStoreDB 23.10.8 for Go tests, in one process: the gRPC services of a real node over
+// loopback, in memory, ready in a millisecond. The client of the program under test is pointed at it and notices no
+// difference:
 //
 //	node := esdbtest.Start(t)
 //	config, err := esdb.ParseConnectionString(node.ConnectionString())
 //
-// It was written from recordings of a real server: what is appended with which expected revision, what a repeated append is
-// answered, in which order a subscription's messages come, where a checkpoint stands, when a slow subscriber is dropped. The
-// package's own tests hold the recorded answers.
+// It was written from recordings of a real server: what is appended with which expected revision, what a repeated
+// append is answered, in which order a subscription's messages come, where a checkpoint stands, when a slow subscriber
+// is dropped. The package's own tests hold the recorded answers.
 //
 // # What there is
 //
@@ -18,10 +19,12 @@
 //
 // # Where it differs from a real node
 //
-// It keeps everything in memory: Server.Stop and Server.Restart keep the data as a disk would, the end of the process does not.
-// It has no projections, no HTTP API, no user management over gRPC. A scavenge happens only when it is asked for. Positions grow
-// as a real log's do (a record's size each), so that they are not dense, but a record's exact size is no promise.
+// It keeps everything in memory: Server.Stop and Server.Restart keep the data as a disk would, the end of the process
+// does not. It has no projections, no HTTP API, no user management over gRPC. A scavenge happens only when it is asked
+// for. Positions grow as a real log's do (a record's size each), so that they are not dense, but a record's exact size
+// is no promise.
 //
-// The package imports nothing but the client's generated code and gRPC: it knows neither the testing package nor the program
-// that is tested, and must never do so. It is no database: never keep anything in it that you want to see again.
+// The package imports nothing but the client's generated code and gRPC: it knows neither the testing package nor the
+// program that is tested, and must never do so. It is no database: never keep anything in it that you want to see
+// again.
 package esdbtest

@@ -7,10 +7,10 @@ import (
 	"github.com/google/uuid"
 )
 
-// The engine is the database without its network: one log of records, an index of it by stream, and signals for those who wait
-// for more. All its methods may be called at once; none of them calls back, waits, or writes to a connection. Records are
-// immutable and slices of them only grow at their end (a scavenge makes new ones), so what a method returns may be read for as
-// long as one likes, without a lock.
+// The engine is the database without its network: one log of records, an index of it by stream, and signals for those
+// who wait for more. All its methods may be called at once; none of them calls back, waits, or writes to a connection.
+// Records are immutable and slices of them only grow at their end (a scavenge makes new ones), so what a method
+// returns may be read for as long as one likes, without a lock.
 //
 //	append   writes to a stream, or says why not; see expected.go for who wins
 //	delete   hides a stream (soft delete) or ends it for ever (tombstone)
@@ -31,7 +31,8 @@ type engine struct {
 	grew      signal // the log
 }
 
-// firstPosition is where the recorded server's first event stood: what lies before are records that no client ever sees.
+// firstPosition is where the recorded server's first event stood: what lies before are records that no client ever
+// sees.
 const firstPosition = 548
 
 func newEngine(clock func() time.Time) *engine {

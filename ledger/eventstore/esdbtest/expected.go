@@ -21,9 +21,9 @@ const (
 
 // check decides on an append of these ids to a stream. Of a repeated one it gives the last event's revision.
 //
-// With a revision, or NoStream, the ids are compared with the events that stand there, for ever. With Any and StreamExists a
-// bounded memory of recent ids is asked, which knows one stream per id. Nobody ever compares data or types. The caller holds the
-// lock.
+// With a revision, or NoStream, the ids are compared with the events that stand there, for ever. With Any and
+// StreamExists a bounded memory of recent ids is asked, which knows one stream per id. Nobody ever compares data or
+// types. The caller holds the lock.
 func (e *engine) check(s *stream, expected int64, ids []newEvent) (verdict, uint64) {
 	if e.dead(s) {
 		return streamDeleted, 0
@@ -48,8 +48,8 @@ func (e *engine) check(s *stream, expected int64, ids []newEvent) (verdict, uint
 	return accepted, 0
 }
 
-// checkRecent asks the memory of ids: the first id decides whether this is a repetition, the others must then be known too, in
-// whichever order.
+// checkRecent asks the memory of ids: the first id decides whether this is a repetition, the others must then be known
+// too, in whichever order.
 func (e *engine) checkRecent(s *stream, ids []newEvent) (verdict, uint64) {
 	var last uint64
 	for i := range ids {

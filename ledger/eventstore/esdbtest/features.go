@@ -40,11 +40,13 @@ var supported = func() []*serverfeatures.SupportedMethod {
 		"shutdown", "startscavenge", "stopscavenge")
 	add("redaction.redaction", nil, "geteventpositions", "switchchunks")
 	add("server_features.serverfeatures", nil, "getsupportedmethods")
-	add("users.users", nil, "changepassword", "create", "delete", "details", "disable", "enable", "resetpassword", "update")
+	add("users.users", nil, "changepassword", "create", "delete", "details", "disable", "enable",
+		"resetpassword", "update")
 	return out
 }()
 
-func (f *featuresService) GetSupportedMethods(ctx context.Context, _ *shared.Empty) (*serverfeatures.SupportedMethods, error) {
+func (f *featuresService) GetSupportedMethods(ctx context.Context,
+	_ *shared.Empty) (*serverfeatures.SupportedMethods, error) {
 	call := newCall(ctx, serverfeatures.ServerFeatures_GetSupportedMethods_FullMethodName)
 	if err := f.server.calls.before(ctx, call); err != nil {
 		return nil, err

@@ -12,10 +12,10 @@ import (
 // liveBuffer is how many messages wait for a live subscription's connection before it is dropped.
 const liveBuffer = 32
 
-// feed stands between the reader of the log, which calls push, and the subscription's connection, which takes its time. While
-// the subscription catches up, the reader waits for the connection. Live, it does not: a buffer that stays full for as long as
-// the server's patience, with nothing sent, ends the subscription, as a real node ends it at once. What is in the buffer then
-// still goes out, before the error.
+// feed stands between the reader of the log, which calls push, and the subscription's connection, which takes its
+// time. While the subscription catches up, the reader waits for the connection. Live, it does not: a buffer that stays
+// full for as long as the server's patience, with nothing sent, ends the subscription, as a real node ends it at once.
+// What is in the buffer then still goes out, before the error.
 type feed struct {
 	ctx      context.Context
 	patience time.Duration
@@ -27,15 +27,13 @@ type feed struct {
 }
 
 // newFeed starts sending; finish ends it.
-func newFeed(ctx context.Context, s *Server, call *Call, out streams.Streams_ReadServer) *feed {
-	f := &feed{ctx: ctx, patience: s.cfg.patience, queue: make(chan *streams.ReadResp, liveBuffer), ended: make(chan struct{})}
+func newFeed(s *Server, call *Call, out streams.Streams_ReadServer) *feed {
+	f := &feed{ctx: out.Context(), patience: s.cfg.patience,
+		queue: make(chan *streams.ReadResp, liveBuffer), ended: make(chan struct{})}
 	go func() {
 		defer close(f.ended)
 		for message := range f.queue {
-			err := context.Cause(ctx)
-			if err == nil {
-				err = s.calls.deliver(ctx, call)
-			}
+			err := s.calls.deliver(f.ctx, call)
 			if err == nil {
 				err = out.Send(message)
 			}
@@ -63,7 +61,7 @@ func (f *feed) push(message *streams.ReadResp) error {
 		case <-f.ended:
 			return f.err
 		case <-f.ctx.Done():
-			return context.Cause(f.ctx)
+			return f.ctx.Err()
 		}
 	}
 	return f.pushFull(message)
@@ -80,7 +78,7 @@ func (f *feed) pushFull(message *streams.ReadResp) error {
 		case <-f.ended:
 			return f.err
 		case <-f.ctx.Done():
-			return context.Cause(f.ctx)
+			return f.ctx.Err()
 		case <-timer.C:
 			now := f.sent.Load()
 			if now == sent {
@@ -100,12 +98,12 @@ func (f *feed) wait(grew <-chan struct{}) error {
 	case <-f.ended:
 		return f.err
 	case <-f.ctx.Done():
-		return context.Cause(f.ctx)
+		return f.ctx.Err()
 	}
 }
 
-// finish lets what waits go out, unless ctx is done, and gives the subscription's answer. A client that reads nothing gets it
-// when it does.
+// finish lets what waits go out, and gives the subscription's answer. A client that reads nothing
+// gets it when it does.
 func (f *feed) finish(err error) error {
 	close(f.queue)
 	<-f.ended

@@ -10,7 +10,8 @@ import (
 // filter says which records of the log a client wants; nil: all of them.
 type filter func(*event) bool
 
-// defaultWindow is how many records a filtered subscription looks at between checkpoints when the client names no number.
+// defaultWindow is how many records a filtered subscription looks at between checkpoints when the client names no
+// number.
 const defaultWindow = 32
 
 // checkpoints says when a filtered subscription tells its client how far it has looked.

@@ -29,8 +29,7 @@ func (s *groupsService) Read(stream pp.PersistentSubscriptions_ReadServer) error
 	if g == nil {
 		return errGroupMissing(from, name)
 	}
-	ctx, end := s.server.calls.run(stream.Context(), call)
-	defer end()
+	ctx := stream.Context()
 	c := newConsumer(int(o.GetBufferSize()), s.groups.clock())
 	c.user = s.server.userOf(ctx)
 	if err := g.join(c); err != nil {

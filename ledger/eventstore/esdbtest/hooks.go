@@ -19,8 +19,8 @@ type Call struct {
 	Metadata     metadata.MD // what the client sent, among it its credentials
 }
 
-// Hooks act on calls, to watch them or to make something go wrong. Any of them may be nil. They run in the call's goroutine and
-// may wait: ctx ends with the call, and when the server stops.
+// Hooks act on calls, to watch them or to make something go wrong. Any of them may be nil. They run in the call's
+// goroutine and may wait: ctx ends with the call, and when the server stops.
 //
 // An error ends the call and is its answer: an *Error, or any other that has a gRPC status.
 type Hooks struct {
@@ -28,20 +28,18 @@ type Hooks struct {
 	Before func(ctx context.Context, c *Call) error
 	// Committed runs when an append or a delete is written and can be read, before it is answered.
 	Committed func(ctx context.Context, c *Call) error
-	// Deliver runs before each message of a subscription, its confirmation excepted. ErrWithhold keeps the message from the
-	// client, for ever, and the subscription goes on.
+	// Deliver runs before each message of a subscription, its confirmation excepted. ErrWithhold keeps the message from
+	// the client, for ever, and the subscription goes on.
 	Deliver func(ctx context.Context, c *Call) error
 }
 
 // ErrWithhold is what Hooks.Deliver returns so that a subscription stays open and sends nothing.
 var ErrWithhold = errors.New("esdbtest: this message is withheld")
 
-// calls passes calls through the hooks, and knows the subscriptions that run.
+// calls passes calls through the hooks.
 type calls struct {
+	mu    sync.Mutex // of those who add to the hooks
 	hooks atomic.Pointer[[]Hooks]
-
-	mu      sync.Mutex
-	running map[*Call]context.CancelCauseFunc
 }
 
 // use adds hooks behind those that there are.
@@ -87,36 +85,4 @@ func (c *calls) deliver(ctx context.Context, call *Call) error {
 		}
 	}
 	return nil
-}
-
-// run makes a subscription known for as long as it lasts. When ctx is done, context.Cause(ctx) is the answer: what cut was
-// given, or the context's own error.
-func (c *calls) run(ctx context.Context, call *Call) (context.Context, func()) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.running == nil {
-		c.running = map[*Call]context.CancelCauseFunc{}
-	}
-	c.running[call] = cancel
-	return ctx, func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		delete(c.running, call)
-		cancel(nil)
-	}
-}
-
-// cut ends the running subscriptions that match, with an error of which each client is told, and says how many they were.
-func (c *calls) cut(match func(*Call) bool, why error) int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	n := 0
-	for call, cancel := range c.running {
-		if match(call) {
-			cancel(why)
-			n++
-		}
-	}
-	return n
 }

@@ -22,7 +22,8 @@ import (
 
 const mib = 1 << 20
 
-// TestSizes: the data of all events of an append count, and nothing else, up to 1 MiB; from 16 MiB on a message is too large.
+// TestSizes: the data of all events of an append count, and nothing else, up to 1 MiB; from 16 MiB on a message is too
+// large.
 func TestSizes(t *testing.T) {
 	t.Parallel()
 	for _, x := range []struct {
@@ -154,7 +155,9 @@ func TestInvalidAppends(t *testing.T) {
 			"InvalidArgument Required Metadata Property 'type' is missing" + missing},
 		{"no content type", anyOf("a"), proposedMessage(without("content-type")),
 			"InvalidArgument Required Metadata Property 'content-type' is missing" + missing},
-		{"empty type", anyOf("a"), proposedMessage(func(p *streams.AppendReq_ProposedMessage) { p.Metadata["type"] = "" }), handler},
+		{"empty type", anyOf("a"), proposedMessage(func(p *streams.AppendReq_ProposedMessage) {
+			p.Metadata["type"] = ""
+		}), handler},
 		{"no id", anyOf("a"), proposedMessage(func(p *streams.AppendReq_ProposedMessage) { p.Id = nil }), handler},
 		{"nil id", anyOf("a"), proposedMessage(func(p *streams.AppendReq_ProposedMessage) {
 			p.Id = &shared.UUID{Value: &shared.UUID_Structured_{Structured: &shared.UUID_Structured{}}}
@@ -165,7 +168,8 @@ func TestInvalidAppends(t *testing.T) {
 		{"revision 2^63", revision(1 << 63), proposedMessage(nil), handler},
 		{"more than 1 MiB", anyOf("a"), proposedMessage(func(p *streams.AppendReq_ProposedMessage) {
 			p.Data = make([]byte, mib+1)
-		}), "InvalidArgument Maximum Append Size of 1048576 Exceeded. exception=maximum-append-size-exceeded maximum-append-size=1048576"},
+		}), "InvalidArgument Maximum Append Size of 1048576 Exceeded. " +
+			"exception=maximum-append-size-exceeded maximum-append-size=1048576"},
 	} {
 		_, md, err := rawAppend(t, c, x.o, x.event)
 		got := strings.TrimSpace(status.Code(err).String() + " " + status.Convert(err).Message())
@@ -252,8 +256,8 @@ func rawRead(t *testing.T, c streams.StreamsClient, o *streams.ReadReq_Options) 
 	}
 }
 
-// TestReadsOnTheWire: a missing stream is a message, a tombstoned one an error with trailers, and only clients that say that
-// they know it are sent the last position.
+// TestReadsOnTheWire: a missing stream is a message, a tombstoned one an error with trailers, and only clients that
+// say that they know it are sent the last position.
 func TestReadsOnTheWire(t *testing.T) {
 	t.Parallel()
 	c := dial(t, patient(t))

@@ -15,8 +15,8 @@ import (
 	"hookledger/ledger/eventstore/esdbtest"
 )
 
-// TestSlowSubscribersAreDropped: nobody reads while 27 MB are appended, which is more than any connection takes in. What came
-// before the drop has no gap, and a subscription from there gives the rest.
+// TestSlowSubscribersAreDropped: nobody reads while 27 MB are appended, which is more than any connection takes in.
+// What came before the drop has no gap, and a subscription from there gives the rest.
 func TestSlowSubscribersAreDropped(t *testing.T) {
 	t.Parallel()
 	const appends, each = 30, 200
@@ -79,7 +79,8 @@ func TestSlowSubscribersAreDropped(t *testing.T) {
 	}
 }
 
-// TestSubscriptionsSeeEverythingOnce subscribes while others append: every event comes once, in order, and caught-up once.
+// TestSubscriptionsSeeEverythingOnce subscribes while others append: every event comes once, in order, and caught-up
+// once.
 func TestSubscriptionsSeeEverythingOnce(t *testing.T) {
 	t.Parallel()
 	const writers, each = 4, 150

@@ -62,8 +62,9 @@ func WithHooks(h Hooks) Option {
 	}
 }
 
-// WithPatience sets for how long a live subscription may take nothing while 32 messages wait for it, before it is dropped with
-// Aborted, "Consumer too slow". A real node has no patience; the default, 20 ms, spares a reader that reads all the time.
+// WithPatience sets for how long a live subscription may take nothing while 32 messages wait for it, before it is
+// dropped with Aborted, "Consumer too slow". A real node has no patience; the default, 20 ms, spares a reader that
+// reads all the time.
 func WithPatience(d time.Duration) Option {
 	return func(c *config) error {
 		if d <= 0 {

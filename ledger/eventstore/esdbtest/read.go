@@ -14,7 +14,8 @@ const allStream = "$all"
 func (s *streamsService) Read(req *streams.ReadReq, out streams.Streams_ReadServer) error {
 	o := req.GetOptions()
 	if o.GetUuidOption().GetContent() == nil {
-		return failure(codes.InvalidArgument, "'None' is not a valid EventStore.Client.Streams.ReadReq+Types+Options+UUIDOption")
+		return failure(codes.InvalidArgument,
+			"'None' is not a valid EventStore.Client.Streams.ReadReq+Types+Options+UUIDOption")
 	}
 	call := newCall(out.Context(), streams.Streams_Read_FullMethodName)
 	call.Stream, call.Subscription = allStream, o.GetSubscription() != nil
@@ -38,7 +39,8 @@ func (s *streamsService) Read(req *streams.ReadReq, out streams.Streams_ReadServ
 
 func (s *streamsService) readStream(o *streams.ReadReq_Options, w *reader, out streams.Streams_ReadServer) error {
 	of := o.GetStream()
-	name, backwards := string(of.GetStreamIdentifier().GetStreamName()), o.GetReadDirection() == streams.ReadReq_Options_Backwards
+	name := string(of.GetStreamIdentifier().GetStreamName())
+	backwards := o.GetReadDirection() == streams.ReadReq_Options_Backwards
 	v := s.server.engine.look(name)
 	switch {
 	case v.deleted:

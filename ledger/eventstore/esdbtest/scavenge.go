@@ -2,10 +2,10 @@ package esdbtest
 
 import "slices"
 
-// Scavenge removes from the log what streams don't show any more, as the maintenance of a real node does: events hidden by
-// $maxCount, $maxAge, $tb, a soft delete or a tombstone, and old metadata. Of a stream that is not tombstoned its newest event
-// stays, and with it its revision. It says how many records it removed. (A real node leaves the newest chunk of its log as it
-// is, so that an event is removed late; here nothing is spared.)
+// Scavenge removes from the log what streams don't show any more, as the maintenance of a real node does: events
+// hidden by $maxCount, $maxAge, $tb, a soft delete or a tombstone, and old metadata. Of a stream that is not
+// tombstoned its newest event stays, and with it its revision. It says how many records it removed. (A real node
+// leaves the newest chunk of its log as it is, so that an event is removed late; here nothing is spared.)
 //
 // What was removed can't be read from $all any more, and a repeated append of it is refused.
 func (s *Server) Scavenge() int { return s.engine.scavenge() }

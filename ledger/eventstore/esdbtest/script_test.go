@@ -16,11 +16,12 @@ import (
 	"hookledger/ledger/eventstore/esdbtest"
 )
 
-// TestRecorded runs the scripts of testdata: what a real server was recorded to answer, and what it is documented to. A line is a
-// command, and behind the arrow the answer; "== name" begins a case, which has a server of its own. Commands:
+// TestRecorded runs the scripts of testdata: what a real server was recorded to answer, and what it is documented to.
+// A line is a command, and behind the arrow the answer; "== name" begins a case, which has a server of its own.
+// Commands:
 //
 //	append STREAM EXPECTED ID...     events with these ids; ID* is the same id with other data and another type.
-//	                                 "ok N" is the stream's revision, @name the position: the same name, the same position
+//	                                 "ok N" is the stream's revision, @name the position: the same name, the same one
 //	link STREAM EXPECTED N@S...      links
 //	meta STREAM JSON [EXPECTED]      sets a stream's metadata; metadata STREAM reads it
 //	delete, tombstone STREAM EXPECTED
@@ -105,7 +106,8 @@ type player struct {
 }
 
 func (c scriptCase) run(t *testing.T) {
-	p := &player{t: t, ctx: t.Context(), clock: &clock{}, positions: map[string]uint64{}, subs: map[string]*esdb.Subscription{}}
+	p := &player{t: t, ctx: t.Context(), clock: &clock{}, positions: map[string]uint64{},
+		subs: map[string]*esdb.Subscription{}}
 	p.server = esdbtest.Start(t, esdbtest.WithClock(p.clock.now))
 	p.client = connect(t, p.server)
 	for _, s := range c.steps {
@@ -191,7 +193,8 @@ func (p *player) do(w []string, want string) string {
 }
 
 func (p *player) append(stream, expect string, events []esdb.EventData, want string) string {
-	w, err := p.client.AppendToStream(p.ctx, stream, esdb.AppendToStreamOptions{ExpectedRevision: expected(expect)}, events...)
+	options := esdb.AppendToStreamOptions{ExpectedRevision: expected(expect)}
+	w, err := p.client.AppendToStream(p.ctx, stream, options, events...)
 	if err != nil {
 		return key(err)
 	}

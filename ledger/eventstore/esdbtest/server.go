@@ -19,8 +19,8 @@ import (
 //	New       a server that listens and answers
 //	Start     the same for a test, which ends it
 //	Stop      refuses new connections and cuts the old ones; the data stay, the port is free
-//	Restart   stops it if need be, and listens on the same address with the same data; what a real node has in memory only, such
-//	          as the ids of recent appends with Any, is forgotten
+//	Restart   stops it if need be, and listens on the same address with the same data; what a real node has in memory
+//	          only, such as the ids of recent appends with Any, is forgotten
 //	Close     stops it for good
 type Server struct {
 	cfg    config
@@ -31,11 +31,14 @@ type Server struct {
 	network *network
 	outages outages
 
-	mu      sync.Mutex
-	address string       // of the listener; kept over a restart
+	life    sync.Mutex   // held while it starts or stops, and by no call that it serves
 	grpc    *grpc.Server // nil: stopped
 	served  chan error   // what Serve said
+	failure error        // what it said when it should not have ended
 	closed  bool
+
+	mu      sync.Mutex
+	address string // of the listener; kept over a restart
 }
 
 // part is a group of services with a life of their own.
@@ -60,6 +63,7 @@ func newParts(s *Server) []part {
 type TB interface {
 	Helper()
 	Cleanup(func())
+	Errorf(format string, args ...any)
 	Fatalf(format string, args ...any)
 }
 
@@ -71,7 +75,11 @@ func Start(tb TB, options ...Option) *Server {
 		tb.Fatalf("start an EventStoreDB: %v", err)
 		return nil
 	}
-	tb.Cleanup(func() { s.Close() })
+	tb.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			tb.Errorf("close the EventStoreDB: %v", err)
+		}
+	})
 	return s
 }
 
@@ -111,20 +119,19 @@ func (s *Server) ConnectionString() string { return "esdb://" + s.Address() + s.
 
 // Restart starts the server again, on the same address and with the same data. A server that runs is stopped first.
 func (s *Server) Restart() error {
-	s.Stop()
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.life.Lock()
+	defer s.life.Unlock()
 	if s.closed {
 		return errors.New("esdbtest: the server is closed: make a new one")
 	}
-	if s.grpc != nil {
-		return nil // another call was faster
-	}
-	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", s.address)
+	s.stop()
+	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", s.Address())
 	if err != nil {
-		return fmt.Errorf("esdbtest: listen on %s: %w", s.address, err)
+		return fmt.Errorf("esdbtest: listen on %s: %w", s.Address(), err)
 	}
+	s.mu.Lock()
 	s.address = listener.Addr().String()
+	s.mu.Unlock()
 	if s.cfg.listen != nil {
 		listener = s.cfg.listen(listener)
 	}
@@ -132,20 +139,30 @@ func (s *Server) Restart() error {
 	for _, p := range s.parts {
 		p.register(s.grpc)
 	}
-	go func(g *grpc.Server, served chan<- error) { served <- g.Serve(listener) }(s.grpc, s.served)
+	go func(g *grpc.Server, served chan<- error) {
+		err := g.Serve(listener)
+		if errors.Is(err, grpc.ErrServerStopped) {
+			err = nil // it was stopped before it began
+		}
+		served <- err
+	}(s.grpc, s.served)
 	return nil
 }
 
-// Stop ends the server as the end of its process would: its connections are cut, calls in flight end without an answer, though
-// what they have written stays. Restart starts it again.
+// Stop ends the server as the end of its process would: its connections are cut, calls in flight end without an
+// answer, though what they have written stays. Restart starts it again. It waits for the calls, so no hook may call it.
 func (s *Server) Stop() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.life.Lock()
+	defer s.life.Unlock()
+	s.stop()
+}
+
+func (s *Server) stop() {
 	if s.grpc == nil {
 		return
 	}
 	s.grpc.Stop()
-	<-s.served
+	s.failure = errors.Join(s.failure, <-s.served)
 	s.grpc = nil
 	for _, p := range s.parts {
 		p.stopped()
@@ -155,13 +172,13 @@ func (s *Server) Stop() {
 	}
 }
 
-// Close stops the server for good. It may be called more than once.
+// Close stops the server for good. It may be called more than once. An error says that the server had ended before.
 func (s *Server) Close() error {
-	s.Stop()
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.life.Lock()
+	defer s.life.Unlock()
+	s.stop()
 	s.closed = true
-	return nil
+	return s.failure
 }
 
 const (

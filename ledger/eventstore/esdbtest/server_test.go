@@ -18,7 +18,8 @@ import (
 	"hookledger/ledger/eventstore/esdbtest"
 )
 
-// TestCloseLeavesNothing runs before the parallel tests: nothing of a closed server is left, whatever its clients were doing.
+// TestCloseLeavesNothing runs before the parallel tests: nothing of a closed server is left, whatever its clients were
+// doing.
 func TestCloseLeavesNothing(t *testing.T) {
 	ignored := goleak.IgnoreCurrent()
 	s, err := esdbtest.New()

@@ -176,8 +176,8 @@ func (s *streamsService) Tombstone(ctx context.Context, req *streams.TombstoneRe
 		Position: &streams.TombstoneResp_Position{CommitPosition: position, PreparePosition: position}}}, nil
 }
 
-func (s *streamsService) remove(ctx context.Context, call *Call, id *shared.StreamIdentifier, o expectation, missing bool,
-	forEver bool) (uint64, error) {
+func (s *streamsService) remove(ctx context.Context, call *Call, id *shared.StreamIdentifier, o expectation,
+	missing, forEver bool) (uint64, error) {
 	expected, err := expectedRevision(o, missing)
 	if err != nil {
 		return 0, err

@@ -4,8 +4,8 @@ import (
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
 )
 
-// A subscription begins with its confirmation, then come the events that there are, then caught-up, then events as they are
-// written. What is wrong with the request is said instead of the confirmation.
+// A subscription begins with its confirmation, then come the events that there are, then caught-up, then events as
+// they are written. What is wrong with the request is said instead of the confirmation.
 
 func (s *streamsService) subscribeToStream(call *Call, o *streams.ReadReq_Options_StreamOptions, w *reader,
 	out streams.Streams_ReadServer) error {
@@ -23,14 +23,12 @@ func (s *streamsService) subscribeToStream(call *Call, o *streams.ReadReq_Option
 	if err := out.Send(confirmationMessage()); err != nil {
 		return err
 	}
-	ctx, done := s.server.calls.run(out.Context(), call)
-	defer done()
-	f := newFeed(ctx, s.server, call, out)
+	f := newFeed(s.server, call, out)
 	return f.finish(followStream(f, w, call.Stream, next, o.GetEnd() == nil))
 }
 
-// followStream sends a stream's events from a revision on. A stream that does not exist, or is deleted, is waited for before
-// the subscription has caught up; from the end it has at once.
+// followStream sends a stream's events from a revision on. A stream that does not exist, or is deleted, is waited for
+// before the subscription has caught up; from the end it has at once.
 func followStream(f *feed, w *reader, name string, next uint64, catchUp bool) error {
 	for catchUp {
 		v, grew := w.engine.stream(name)
@@ -77,7 +75,8 @@ func followStream(f *feed, w *reader, name string, next uint64, catchUp bool) er
 	}
 }
 
-func (s *streamsService) subscribeToAll(call *Call, o *streams.ReadReq_Options, w *reader, out streams.Streams_ReadServer) error {
+func (s *streamsService) subscribeToAll(call *Call, o *streams.ReadReq_Options, w *reader,
+	out streams.Streams_ReadServer) error {
 	match, due, err := filterOf(o)
 	if err != nil {
 		return err
@@ -89,14 +88,12 @@ func (s *streamsService) subscribeToAll(call *Call, o *streams.ReadReq_Options, 
 	if err := out.Send(confirmationMessage()); err != nil {
 		return err
 	}
-	ctx, done := s.server.calls.run(out.Context(), call)
-	defer done()
-	f := newFeed(ctx, s.server, call, out)
+	f := newFeed(s.server, call, out)
 	return f.finish((&logFollower{feed: f, reader: w, match: match, due: due}).follow(behind))
 }
 
-// start gives the position behind which a subscription to $all begins. A position names the first event at or behind it, and
-// that event is not sent: the prepare position of a checkpoint, which is 0, makes no difference.
+// start gives the position behind which a subscription to $all begins. A position names the first event at or behind
+// it, and that event is not sent: the prepare position of a checkpoint, which is 0, makes no difference.
 func (e *engine) start(o *streams.ReadReq_Options_AllOptions) (uint64, error) {
 	if o.GetEnd() != nil {
 		_, end := e.all()
@@ -118,9 +115,10 @@ func (e *engine) start(o *streams.ReadReq_Options_AllOptions) (uint64, error) {
 	return p.GetCommitPosition() - 1, nil
 }
 
-// logFollower sends the log to a subscription. While it catches up it goes through the log page by page, and a checkpoint comes
-// at the end of a page, when enough records have been looked at since the last one. Such a checkpoint stands on the page's last
-// event that was sent, or, when none was, where the page began: there its prepare position is 0, and it is no event's position.
+// logFollower sends the log to a subscription. While it catches up it goes through the log page by page, and a
+// checkpoint comes at the end of a page, when enough records have been looked at since the last one. Such a checkpoint
+// stands on the page's last event that was sent, or, when none was, where the page began: there its prepare position
+// is 0, and it is no event's position.
 type logFollower struct {
 	*feed
 	reader *reader

@@ -169,7 +169,8 @@ func received(sub *esdb.Subscription, n int) string {
 	return strings.Join(out, " ")
 }
 
-var codeNames = map[esdb.ErrorCode]string{esdb.ErrorCodeUnknown: "Unknown", esdb.ErrorCodeResourceNotFound: "ResourceNotFound",
+var codeNames = map[esdb.ErrorCode]string{
+	esdb.ErrorCodeUnknown: "Unknown", esdb.ErrorCodeResourceNotFound: "ResourceNotFound",
 	esdb.ErrorCodeStreamDeleted: "StreamDeleted", esdb.ErrorCodeWrongExpectedVersion: "WrongExpectedVersion",
 	esdb.ErrorCodeUnauthenticated: "Unauthenticated", esdb.ErrorCodeAccessDenied: "AccessDenied",
 	esdb.ErrorCodeNotLeader: "NotLeader", esdb.ErrorAborted: "Aborted", esdb.ErrorUnavailable: "Unavailable",

@@ -86,8 +86,8 @@ func (e *engine) view(s *stream) view {
 	return v
 }
 
-// tail gives a stream's events from a revision on, hidden ones too, its tombstone if it has one, and a channel that is closed
-// when there is more.
+// tail gives a stream's events from a revision on, hidden ones too, its tombstone if it has one, and a channel that is
+// closed when there is more.
 func (e *engine) tail(name string, next uint64) (events []*event, tombstone *event, grew <-chan struct{}) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -99,8 +99,8 @@ func (e *engine) tail(name string, next uint64) (events []*event, tombstone *eve
 	return events, s.tomb, s.grew.wait()
 }
 
-// after gives the records behind a position, without the one that stands on it, and a channel that is closed when there are
-// more.
+// after gives the records behind a position, without the one that stands on it, and a channel that is closed when
+// there are more.
 func (e *engine) after(position uint64) ([]*event, <-chan struct{}) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -114,8 +114,8 @@ func (e *engine) all() ([]*event, uint64) {
 	return e.log[:len(e.log):len(e.log)], e.end
 }
 
-// split gives the records before a position, and those from it on. It is not ok where no record begins: a real node reads
-// garbage there. Position 0 and whatever lies behind the end are.
+// split gives the records before a position, and those from it on. It is not ok where no record begins: a real node
+// reads garbage there. Position 0 and whatever lies behind the end are.
 func (e *engine) split(position uint64) (before, from []*event, ok bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -136,7 +136,8 @@ func (e *engine) search(position uint64) int {
 	return sort.Search(len(e.log), func(i int) bool { return e.log[i].position >= position })
 }
 
-// resolve gives the event that a link points to, and the link; a broken link has no event. What is no link is its own event.
+// resolve gives the event that a link points to, and the link; a broken link has no event. What is no link is its own
+// event.
 func (e *engine) resolve(r *event) (target, link *event) {
 	if r.typ != typeLink {
 		return r, nil

@@ -39,8 +39,7 @@ func run(ctx context.Context, args []string, out, errs io.Writer) error {
 	if err != nil {
 		return err
 	}
-	defer server.Close()
 	fmt.Fprintln(out, server.ConnectionString())
 	<-ctx.Done()
-	return nil
+	return server.Close()
 }
