@@ -34,9 +34,10 @@ var rooms = map[string][]string{
 	"ingest":                           {"domain", "ledger", "vault"},
 	"projections":                      {"domain", "ledger", "vault", "ingest"},
 	"delivery":                         {"domain", "ledger", "vault", "ingest"},
-	"sources/agenfleet":                {"domain", "ledger", "vault", "ingest"},
+	"sources/agenfleet":                {"domain", "ledger", "vault", "ingest", "sources/pointer"},
 	"sources/agenfleet/agenfleettest":  {}, // a stand-in of AgenFleet's API, which knows nothing of us
-	"sources/cron":                     {"domain"},
+	"sources/cron":                     {"domain", "sources/pointer"},
+	"sources/pointer":                  {},
 	"sources/cloudevents":              {"domain", "ingest"},
 	"httpapi": {"domain", "ledger", "vault", "ingest", "projections", "delivery", "sources/agenfleet", "sources/cron",
 		"sources/cloudevents"},

@@ -76,6 +76,7 @@ type SourceRemoved struct{}
 // What a poll reads, and how it ended.
 const (
 	PollAgents = "agents"
+	PollLimits = "limits" // of single agents, where the listing has none
 	PollCosts  = "costs"
 
 	PollOK     = "ok"

@@ -26,7 +26,7 @@ const (
 const (
 	kindData      = 'd' // the scope's HMAC, the wrapped key
 	kindSigning   = 's' // the length of the tenant's name in a byte, the name, the wrapped key
-	kindSecret    = 'c' // the length of the tenant's name in a byte, the name, the secret's length in two, the wrapped secret
+	kindSecret    = 'c' // the length of the tenant's name in a byte, the name, the secret's length in two, the secret
 	kindTombstone = 'x' // the unix seconds of the destruction in 8 bytes
 )
 

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"hookledger/domain"
+	"hookledger/sources/pointer"
 )
 
 // EventType is what every post becomes.
@@ -58,7 +58,7 @@ func Read(src *domain.Source, job string, body []byte, now time.Time) (*Run, err
 		return nil, domain.Refuse(domain.KindTooLarge, "body_too_large", "the body has "+strconv.Itoa(len(body))+" bytes",
 			"post at most "+strconv.Itoa(domain.MaxBody)+" bytes")
 	}
-	r := &reader{src: src, fields: map[string]jsontext.Value{}}
+	r := &reader{src: src, fields: map[string]pointer.Value{}}
 	if err := r.parse(body); err != nil {
 		return nil, err
 	}
@@ -221,16 +221,8 @@ func (r *reader) wrong(field, want string) error {
 
 // text is a field as a text; a number is written as it came.
 func (r *reader) text(field string) string {
-	v := r.fields[field]
-	switch {
-	case v == nil:
-		return ""
-	case v.Kind() == '"':
-		var s string
-		_ = json.Unmarshal(v, &s) // it was checked
-		return s
-	case v.Kind() == '0':
-		return string(v)
+	if v := r.fields[field]; v != nil {
+		return pointer.Text(v)
 	}
 	return ""
 }
