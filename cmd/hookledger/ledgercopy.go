@@ -46,15 +46,16 @@ type copied struct {
 func newLedgerCopy(a *app) *cobra.Command {
 	f := &copyFlags{}
 	c := &cobra.Command{Use: "copy", Short: "Copy a ledger to another store, and verify the copy",
-		Long: `Copy a ledger to another store, either way: every record, in the same order, with the same id, revision and times;
-and the vault and the keys to the data directory of the target's node. --from and --to are each a data directory, for
-a ledger that stands in it, or a connection string of EventStoreDB (or the word eventstore, for the one that
+		Long: `Copy a ledger to another store, either way: every record, in the same order, with the same id, revision and
+times; and the vault and the keys to the data directory of the target's node. --from and --to are each a data directory,
+for a ledger that stands in it, or a connection string of EventStoreDB (or the word eventstore, for the one that
 HOOKLEDGER_EVENTSTORE or HOOKLEDGER_EVENTSTORE_FILE holds).
 
 No server may run at either end. The target must be empty, or hold what an earlier, interrupted run of this command
 copied: it then goes on behind that. At the end both are compared by a digest over all records. The source is only
 read; read models are not copied, since the next start of the target's server folds them from the ledger.`,
-		Example: `  hookledger ledger copy --from ./hookledger-data --to 'esdb://127.0.0.1:2113?tls=false' --to-data-dir ./hookledger-node
+		Example: `  hookledger ledger copy --from ./hookledger-data --to eventstore --to-data-dir ./hookledger-node \
+    --eventstore 'esdb://127.0.0.1:2113?tls=false'
   hookledger ledger copy --from eventstore --from-data-dir ./hookledger-node --to ./hookledger-back
   hookledger ledger copy --from ./hookledger-data --to /mnt/new-disk/hookledger`, Args: args(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.ledgerCopy(cmd.Context(), f) }}
@@ -90,7 +91,7 @@ func (a *app) ends(f *copyFlags) (from, to *place, err error) {
 				"give "+p.homeFlag()+", or --ledger-only to move the vault and the keys yourself")
 		}
 	}
-	same := from.store.remote() && from.store.Connection == to.store.Connection
+	same := from.store.remote() && from.store.Connection.Reveal() == to.store.Connection.Reveal()
 	if !from.store.remote() && !to.store.remote() {
 		two, err := apart(from.home, to.home)
 		if err != nil {
@@ -159,8 +160,8 @@ func (a *app) ledgerCopy(ctx context.Context, f *copyFlags) (err error) {
 	return nil
 }
 
-// homeMove finds what has to move. Where opening the target begins a ledger, what stands in the way is looked for before;
-// else once it is known whether the ledger there is the source's, which says more.
+// homeMove finds what has to move. Where opening the target begins a ledger, what stands in the way is looked for
+// before; else once it is known whether the ledger there is the source's, which says more.
 func (a *app) homeMove(from, to *place, ledgerID string) (*homeMove, error) {
 	m, err := a.newHomeMove(from.home, to.home, ledgerID)
 	if err != nil || m == nil || to.store.remote() {

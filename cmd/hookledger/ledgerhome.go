@@ -90,8 +90,8 @@ func (m *homeMove) clash(name string) error {
 		return fmt.Errorf("read %s of the source: %w", name, err)
 	}
 	if !bytes.Equal(bytes.TrimSpace(there), bytes.TrimSpace(ours)) {
-		return domain.Refuse(domain.KindConflict, "key_differs", filepath.Join(m.to, name)+" is another key than the source's",
-			"give a data directory of its own; nothing was written over")
+		return domain.Refuse(domain.KindConflict, "key_differs",
+			filepath.Join(m.to, name)+" is another key than the source's", "give a data directory of its own; nothing was written over")
 	}
 	return nil
 }
@@ -112,8 +112,8 @@ func (m *homeMove) run() (entries int, err error) {
 	return m.copyVault()
 }
 
-// copyKeyFile copies a key to a file that only this user can read: whole or not at all, and never over another one. What
-// is there already was compared.
+// copyKeyFile copies a key to a file that only this user can read: whole or not at all, and never over another one.
+// What is there already was compared.
 func copyKeyFile(from, to string) error {
 	raw, err := os.ReadFile(from)
 	if err != nil {

@@ -26,7 +26,8 @@ func TestCopy_KeepsOrderIDsRevisionsAndTimes(t *testing.T) {
 	source := survey(t, from)
 	var met, copied, checked int64 = -1, 0, 0
 	done, err := ledgercopy.Run(t.Context(), ledgercopy.Config{From: from, To: to, Source: source,
-		Met: func(n int64) error { met = n; return nil }, Copied: func(n int64) { copied = n }, Checked: func(n int64) { checked = n }})
+		Met: func(n int64) error { met = n; return nil }, Copied: func(n int64) { copied = n },
+		Checked: func(n int64) { checked = n }})
 	if err != nil {
 		t.Fatal(err)
 	}
