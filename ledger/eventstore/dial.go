@@ -3,13 +3,17 @@ package eventstore
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
+
+	"hookledger/domain"
 )
 
 // dialer makes connections.
 type dialer struct {
-	conf *esdb.Configuration
+	conf     *esdb.Configuration
+	deadline time.Duration // of one call
 }
 
 // endless is how often a client in use looks for a node before it gives up. A client that gave up is dead for ever, and
@@ -19,14 +23,53 @@ const endless = 1_000_000_000
 // minVersion is the oldest server that was looked at.
 var minVersion = esdb.ServerVersion{Major: 23, Minor: 10}
 
-// dial gives a client that is connected. It first looks for a node once, with a client of its own, for one that looks
-// endlessly neither says what is wrong nor can be stopped.
+// dial gives a client that is connected, and to which the leader has answered. It first looks for a node once, with a
+// client of its own, for one that looks endlessly neither says what is wrong nor can be stopped.
+//
+// The client forgets to close a connection when a call finds it broken and others come before it is made anew. So one
+// gets no calls before a single one was answered: a database that is up and has no leader would otherwise cost a
+// connection at each try.
 func (d *dialer) dial(ctx context.Context) (*esdb.Client, error) {
 	if err := d.reach(ctx); err != nil {
 		return nil, err
 	}
 	client, _, err := d.connect(ctx, endless)
-	return client, err
+	if err != nil {
+		return nil, err
+	}
+	answered := make(chan error, 1)
+	go func() { answered <- d.tryRead(ctx, client) }()
+	select {
+	case err = <-answered:
+	case <-ctx.Done():
+		err = ctx.Err()
+		go func() {
+			<-answered
+			_ = client.Close() // never fails
+		}()
+		return nil, err
+	}
+	if err != nil {
+		_ = client.Close() // never fails
+		return nil, d.diagnose(err)
+	}
+	return client, nil
+}
+
+// tryRead has the leader answer once. A client that is told who leads turns there by itself.
+func (d *dialer) tryRead(ctx context.Context, client *esdb.Client) (err error) {
+	ctx, cancel := context.WithTimeout(leader(ctx), d.deadline)
+	defer cancel()
+	for range 3 {
+		_, _, err = drain(ctx, client, 1, lastEvent(string(domain.LedgerStream)))
+		if fateOf(err) != notLeader {
+			break
+		}
+	}
+	if f := fateOf(err); f == absent || f == deleted { // who reads the stream in earnest says so
+		return nil
+	}
+	return err
 }
 
 // reach looks for a node once, and asks it for its version. Its errors are diagnosed.

@@ -37,7 +37,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	opening, cancel := context.WithTimeout(ctx, cfg.openFor)
 	defer cancel()
-	d := &dialer{conf: conf}
+	d := &dialer{conf: conf, deadline: cfg.deadline}
 	if err := waitFor(ctx, opening, cfg.laterPause, func() error { return d.reach(opening) }); err != nil {
 		return nil, err
 	}

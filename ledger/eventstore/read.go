@@ -110,9 +110,7 @@ func (s *Store) lastRevision(ctx context.Context, stream domain.Stream) (domain.
 func (s *Store) lastOf(ctx context.Context, stream string) (*esdb.RecordedEvent, error) {
 	var events []*esdb.RecordedEvent
 	err := s.persist(ctx, s.cfg.patience, func() (err error) {
-		events, _, err = s.fetch(ctx, 1, func(ctx context.Context, c *esdb.Client) (*esdb.ReadStream, error) {
-			return c.ReadStream(ctx, stream, esdb.ReadStreamOptions{Direction: esdb.Backwards, From: esdb.End{}}, 1)
-		})
+		events, _, err = s.fetch(ctx, 1, lastEvent(stream))
 		return err
 	})
 	switch {
@@ -174,6 +172,12 @@ func (s *Store) ReadStream(ctx context.Context, stream domain.Stream,
 				next++
 			}
 		}
+	}
+}
+
+func lastEvent(stream string) opening {
+	return func(ctx context.Context, c *esdb.Client) (*esdb.ReadStream, error) {
+		return c.ReadStream(ctx, stream, esdb.ReadStreamOptions{Direction: esdb.Backwards, From: esdb.End{}}, 1)
 	}
 }
 

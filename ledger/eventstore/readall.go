@@ -54,10 +54,14 @@ func (s *Store) ReadAll(ctx context.Context, after domain.Position) iter.Seq2[*d
 				}
 			}
 			for _, rec := range records {
-				after = rec.Position
-				if !held {
+				if !held { // as it is taken: a reader that leaves in the middle comes back for the rest
+					if err := cur.seen.check(rec); err != nil {
+						fail(err)
+						return
+					}
 					cur.yielded = mark{rec.Position, rec.ID}
 				}
+				after = rec.Position
 				if !yield(rec, nil) {
 					return
 				}
@@ -84,9 +88,6 @@ func (s *Store) older(ctx context.Context, cur *cursor) ([]*domain.Record, error
 			continue
 		}
 		rec, err := decode(e)
-		if err == nil {
-			err = cur.seen.check(rec)
-		}
 		if err != nil {
 			return nil, err
 		}
