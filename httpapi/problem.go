@@ -25,7 +25,7 @@ type Problem struct {
 	Errors   []FieldProblem `json:"errors,omitempty" doc:"What is wrong with which part of the request."`
 
 	retryAfter time.Duration
-	cause      error // of an internal error: for the log, never for the client
+	cause      error // of an internal error, or the ledger's: for the log, never for the client
 }
 
 // FieldProblem is one thing that is wrong with a request. It never quotes the value.
@@ -62,6 +62,19 @@ func problemOf(err error) *Problem {
 		c := *p
 		return &c
 	}
+	// What a store says of itself beside these is for the log: it names hosts and users of ours.
+	switch {
+	case errors.Is(err, ledger.ErrUnknownOutcome):
+		p = newProblem(http.StatusServiceUnavailable, "unknown_outcome",
+			"it is not known whether this was written: repeat the request with the same id or Idempotency-Key")
+	case errors.Is(err, ledger.ErrUnavailable), errors.Is(err, ledger.ErrClosed):
+		p = newProblem(http.StatusServiceUnavailable, "unavailable",
+			"the ledger is not available: nothing was written, repeat the request")
+	}
+	if p != nil {
+		p.cause = err
+		return p
+	}
 	var refusal *domain.Error
 	if errors.As(err, &refusal) {
 		return newProblem(statusOf(refusal), refusal.Code, refusal.Error())
@@ -77,12 +90,6 @@ func problemOf(err error) *Problem {
 	case errors.Is(err, ledger.ErrConflict):
 		return newProblem(http.StatusServiceUnavailable, "contended",
 			"too many writers at once changed the same thing: repeat the request")
-	case errors.Is(err, ledger.ErrUnknownOutcome):
-		return newProblem(http.StatusServiceUnavailable, "unknown_outcome",
-			"it is not known whether this was written: repeat the request with the same id or Idempotency-Key")
-	case errors.Is(err, ledger.ErrUnavailable), errors.Is(err, ledger.ErrClosed):
-		return newProblem(http.StatusServiceUnavailable, "unavailable",
-			"the ledger is not available: nothing was written, repeat the request")
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return newProblem(http.StatusServiceUnavailable, "timeout", "the request took too long: repeat it")
 	}
@@ -127,10 +134,14 @@ func (p *Problem) headers(set func(name, value string)) {
 	}
 }
 
-// finish completes a problem for one request, and logs the cause of an internal one under an id that the client gets.
+// finish completes a problem for one request, and logs its cause: that of an internal one under an id that the client
+// gets.
 func (a *api) finish(p *Problem, method, path string) {
 	p.Instance = path
 	if p.Status != http.StatusInternalServerError {
+		if p.cause != nil {
+			a.Logger.Warn("the ledger did not answer a request", "method", method, "path", path, "error", p.cause)
+		}
 		return
 	}
 	id := a.NewID().String()

@@ -202,21 +202,19 @@ func differs(p *Post, first *domain.EventReceived, content *domain.EventContent)
 	return ""
 }
 
-// refuseAppend says what an append that failed means to the producer.
+// refuseAppend says what an append that failed means to the producer. What a store says beside that is not for
+// producers: it names hosts and users of ours.
 func refuseAppend(err error, id string) error {
-	var refusal *domain.Error
 	switch {
-	case errors.As(err, &refusal):
-		return err
 	case errors.Is(err, ledger.ErrTooLarge):
 		return domain.Refuse(domain.KindTooLarge, "event_too_large", "the event's records are over the ledger's limit",
 			"send less data, or put it elsewhere and send its address")
-	case errors.Is(err, ledger.ErrUnavailable):
-		return domain.Refuse(domain.KindUnavailable, "ledger_unavailable", "the ledger is not available; nothing was written",
-			"repeat the request in a moment")
 	case errors.Is(err, ledger.ErrUnknownOutcome), errors.Is(err, ledger.ErrClosed):
 		return domain.Refuse(domain.KindUnavailable, "outcome_unknown",
 			"whether the event was accepted is not known", "repeat the request with the id "+id+", until it is answered")
+	case errors.Is(err, ledger.ErrUnavailable):
+		return domain.Refuse(domain.KindUnavailable, "ledger_unavailable", "the ledger is not available; nothing was written",
+			"repeat the request in a moment")
 	}
 	return fmt.Errorf("append event %s: %w", id, err)
 }

@@ -43,15 +43,16 @@ func lockDir(dataDir string) (io.Closer, error) {
 		return nil, fmt.Errorf("make the data directory: %w", err)
 	}
 	lock, err := vfs.Default.Lock(filepath.Join(dataDir, lockName))
+	inUse := domain.Refuse(domain.KindUnavailable, "data_dir_in_use",
+		"the data directory "+dataDir+" is in use by another process",
+		"stop that process, or give this one a data directory of its own")
 	switch {
+	case err == nil:
+		return lock, nil
 	case errors.Is(err, syscall.EAGAIN):
-		return nil, domain.Refuse(domain.KindUnavailable, "data_dir_in_use",
-			"the data directory "+dataDir+" is in use by another process",
-			"stop that process, or give this one a data directory of its own")
-	case err != nil:
-		return nil, fmt.Errorf("lock the data directory: %w", err)
+		return nil, inUse
 	}
-	return lock, nil
+	return nil, fmt.Errorf("%w: %w", inUse, err)
 }
 
 // held is how much of a ledger there is.

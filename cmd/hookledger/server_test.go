@@ -92,6 +92,13 @@ func TestRefusalsAtTheStartChangeNothing(t *testing.T) {
 	}
 }
 
+func removeLedger(t *testing.T, dir string) {
+	t.Helper()
+	if err := os.RemoveAll(filepath.Join(dir, ledgerDir)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func spoilFile(name string) func(*testing.T, *serverConfig) {
 	return func(t *testing.T, cfg *serverConfig) {
 		if err := os.WriteFile(filepath.Join(cfg.DataDir, name), []byte("?\n"), 0o600); err != nil {
