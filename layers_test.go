@@ -34,15 +34,16 @@ var rooms = map[string][]string{
 	"ingest":                           {"domain", "ledger", "vault"},
 	"projections":                      {"domain", "ledger", "vault", "ingest"},
 	"delivery":                         {"domain", "ledger", "vault", "ingest"},
+	"replays":                          {"domain", "ledger", "vault"},
 	"sources/agenfleet":                {"domain", "ledger", "vault", "ingest", "sources/pointer"},
 	"sources/agenfleet/agenfleettest":  {}, // a stand-in of AgenFleet's API, which knows nothing of us
 	"sources/cron":                     {"domain", "sources/pointer"},
 	"sources/pointer":                  {},
 	"sources/cloudevents":              {"domain", "ingest"},
-	"httpapi": {"domain", "ledger", "vault", "ingest", "projections", "delivery", "sources/agenfleet", "sources/cron",
-		"sources/cloudevents"},
+	"httpapi": {"domain", "ledger", "vault", "ingest", "projections", "delivery", "replays", "sources/agenfleet",
+		"sources/cron", "sources/cloudevents"},
 	"cmd/hookledger": {"domain", "ledger", "ledger/pebblestore", "ledger/eventstore", "ledger/storetest",
-		"ledger/ledgercopy", "vault", "ingest", "projections", "delivery", "sources/agenfleet",
+		"ledger/ledgercopy", "vault", "ingest", "projections", "delivery", "replays", "sources/agenfleet",
 		"sources/agenfleet/agenfleettest", "sources/cron", "sources/cloudevents", "httpapi"},
 }
 

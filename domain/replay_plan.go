@@ -60,7 +60,8 @@ func (s *ReplaySelector) Check(match ReplayMatch) error {
 		return bad("too_many_event_ids", "the selector names more than "+strconv.Itoa(MaxReplayIDs)+" event ids",
 			"select by time and type, or make several replays")
 	case match != MatchThen && match != MatchNow:
-		return bad("invalid_match", "match is neither then nor now", "use then: as it was routed; or now: as it would be today")
+		return bad("invalid_match", "match is neither then nor now",
+			"use then: as it was routed; or now: as it would be today")
 	case match == MatchNow && len(s.Status) > 0:
 		return bad("invalid_match", "status is that of the routed delivery, which match now does not look at",
 			"use match then, or leave status out")

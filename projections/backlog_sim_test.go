@@ -182,7 +182,8 @@ func (s *sim) checkOffer(key domain.EndpointKey, due domain.Due) {
 	if s.paused && key.Replay != "" {
 		s.rt.Fatalf("%s was offered though its replay is paused", id)
 	}
-	if e := s.l.endpoints[domain.EndpointKey{Tenant: ten, Endpoint: key.Endpoint}]; e.Disabled && !e.Removed && s.p.backlog.queues[key].disabled {
+	if e := s.l.endpoints[domain.EndpointKey{Tenant: ten, Endpoint: key.Endpoint}]; e.Disabled && !e.Removed &&
+		s.p.backlog.queues[key].disabled {
 		s.rt.Fatalf("%s was offered though its endpoint is disabled", id)
 	}
 	seen := s.seen[id]

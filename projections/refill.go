@@ -130,7 +130,8 @@ const waitingColumns = "tenant, endpoint_id, replay, id, event_id, due_at, updat
 	"status IN ('succeeded', 'exhausted', 'cancelled')"
 
 func scanWaiting(rows *sql.Rows, w *waitingRow) error {
-	return rows.Scan(&w.key.Tenant, &w.key.Endpoint, &w.key.Replay, &w.id, &w.event, &w.due, &w.since, &w.rev, &w.open, &w.ended)
+	return rows.Scan(&w.key.Tenant, &w.key.Endpoint, &w.key.Replay, &w.id, &w.event, &w.due, &w.since, &w.rev, &w.open,
+		&w.ended)
 }
 
 // rows runs a query and says at which position the rows stood.
@@ -167,7 +168,8 @@ func (f *refiller) fill(ctx context.Context, job refillJob) error {
 	b, key := f.backlog, job.queue.key
 	b.read(true)
 	defer b.read(false)
-	rows, at, err := f.rows(ctx, scanDue, refillQuery, key.Tenant, key.Endpoint, key.Replay, job.edge.due, job.edge.id, job.limit+1)
+	rows, at, err := f.rows(ctx, scanDue, refillQuery, key.Tenant, key.Endpoint, key.Replay, job.edge.due, job.edge.id,
+		job.limit+1)
 	if err != nil {
 		return err
 	}

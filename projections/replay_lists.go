@@ -94,7 +94,7 @@ func (p *Projections) ReplayProgress(ctx context.Context, tenant, id string) (do
 // ReplayDeliveries gives deliveries of a replay that have one of the statuses, behind the id, in the order of ids, at
 // most so many.
 func (p *Projections) ReplayDeliveries(ctx context.Context, tenant, replay, after string, limit int,
-	statuses ...domain.DeliveryStatus) ([]DeliveryRow, error) {
+	statuses ...domain.DeliveryStatus) ([]domain.Due, error) {
 	sb := sqlbuilder.SQLite.NewSelectBuilder()
 	sb.Select(deliveryColumns).From("deliveries INDEXED BY deliveries_replay_status")
 	in := make([]any, len(statuses))
@@ -104,11 +104,12 @@ func (p *Projections) ReplayDeliveries(ctx context.Context, tenant, replay, afte
 	sb.Where(sb.Equal("tenant", tenant), sb.Equal("replay", replay), "replay <> ''", "status <> 'succeeded'",
 		sb.In("status", in...), sb.GreaterThan("id", after)).OrderBy("id").Limit(limit)
 	query, args := sb.Build()
-	var out []DeliveryRow
+	var out []domain.Due
 	err := scanRows(ctx, p.db.r, query, args, func(rows *sql.Rows) error {
 		var d DeliveryRow
 		err := scanDelivery(rows, &d)
-		out = append(out, d)
+		out = append(out, domain.Due{Tenant: d.Tenant, Endpoint: d.EndpointID, Delivery: d.ID, Event: d.EventID,
+			Replay: d.Replay, DueAt: d.DueAt, Revision: d.Revision})
 		return err
 	})
 	return out, p.db.broken(err)
@@ -161,4 +162,26 @@ func headsQuery(tenant string, r domain.EventRange, after domain.ReplayCursor, l
 	sb.Select("id", "event", "size", "created_at", "position").From(table).OrderBy("created_at", "id").Limit(limit)
 	query, args := sb.Build()
 	return query, args, nil
+}
+
+// DeliveriesTo names the deliveries of an event to an endpoint, whatever scheduled them.
+func (p *Projections) DeliveriesTo(ctx context.Context, tenant, event, endpoint string) ([]string, error) {
+	var out []string
+	err := scanRows(ctx, p.db.r, "SELECT id FROM deliveries INDEXED BY deliveries_event WHERE tenant = ? AND event_id = ? "+
+		"AND endpoint_id = ?", []any{tenant, event, endpoint}, func(rows *sql.Rows) error {
+		var id string
+		err := rows.Scan(&id)
+		out = append(out, id)
+		return err
+	})
+	return out, p.db.broken(err)
+}
+
+// AsOf is the last record that the rows hold, and where it stands.
+func (p *Projections) AsOf(ctx context.Context) (pos domain.Position, ref domain.RecordRef, err error) {
+	err = p.db.view(ctx, func(_ queryer, c checkpoint) error {
+		pos, ref = c.position, domain.RecordRef{Record: c.record, Stream: c.stream, Revision: c.revision}
+		return nil
+	})
+	return pos, ref, err
 }

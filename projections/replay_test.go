@@ -64,12 +64,13 @@ func TestReplaysAreFolded(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := p.ReplayProgress(ctx, ten, rpl1)
-	if want := (domain.ReplayProgress{Scheduled: 4, Open: 2, Delivered: 1, Cancelled: 1, Position: l.Head()}); err != nil ||
-		got != want {
+	want := domain.ReplayProgress{Scheduled: 4, Open: 2, Delivered: 1, Cancelled: 1, Position: l.Head()}
+	if err != nil || got != want {
 		t.Errorf("progress %+v, want %+v (%v)", got, want, err)
 	}
 	r, err := p.Replay(ctx, ten, rpl1)
-	if err != nil || r.Status != domain.ReplayIsPaused || r.Scheduled != 4 || r.Plan.Count != 5 || r.Cursor.Event != events[3] {
+	if err != nil || r.Status != domain.ReplayIsPaused || r.Scheduled != 4 || r.Plan.Count != 5 ||
+		r.Cursor.Event != events[3] {
 		t.Errorf("%+v, %v", r, err)
 	}
 	page, err := p.Deliveries(ctx, DeliveryFilter{List: List{Tenant: ten, CreatedAfter: start.Add(time.Minute)}})
@@ -114,13 +115,13 @@ func TestReplaysAreFolded(t *testing.T) {
 	if all, err := p.OpenReplays(ctx); err != nil || len(all) != 0 {
 		t.Errorf("%+v, %v", all, err)
 	}
-	want, err := p.Digest(ctx)
+	digest, err := p.Digest(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
 	one := l.opened(t, func(c *Config) { c.FlushSize = 1 })
-	if got, err := one.Digest(ctx); err != nil || got != want {
-		t.Errorf("folded record by record it is %s, want %s (%v)", got, want, err)
+	if got, err := one.Digest(ctx); err != nil || got != digest {
+		t.Errorf("folded record by record it is %s, want %s (%v)", got, digest, err)
 	}
 }
 
