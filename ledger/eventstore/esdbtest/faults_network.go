@@ -26,6 +26,7 @@ type network struct {
 	mu     sync.Mutex
 	conns  map[string]*conn // by the client's address; guarded by mu
 	thawed chan struct{}    // closed while nothing is frozen; guarded by mu
+	dead   bool             // severed, and not listening again yet; guarded by mu
 }
 
 func newNetwork(cfg *config) *network {
@@ -34,7 +35,7 @@ func newNetwork(cfg *config) *network {
 	return n
 }
 
-// freeze stops everything until thaw.
+// freeze stops everything until the node listens again.
 func (n *network) freeze() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -45,19 +46,10 @@ func (n *network) freeze() {
 	}
 }
 
-func (n *network) thaw() {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	select {
-	case <-n.thawed:
-	default:
-		close(n.thawed)
-	}
-}
-
-// sever closes every connection, without a word.
+// sever closes every connection, without a word, and each that is made before the node listens again.
 func (n *network) sever() {
 	n.mu.Lock()
+	n.dead = true
 	var all []*conn
 	for _, c := range n.conns {
 		all = append(all, c)
@@ -79,7 +71,14 @@ func (n *network) close(address string) {
 
 // wrap has the connections of a new listener go through the network, which is not frozen then.
 func (n *network) wrap(l net.Listener) net.Listener {
-	n.thaw()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.dead = false
+	select {
+	case <-n.thawed:
+	default:
+		close(n.thawed)
+	}
 	return &listener{l, n}
 }
 
@@ -105,11 +104,21 @@ func (l *listener) Accept() (net.Conn, error) {
 		if l.network.faults.fires(SlowConnection) {
 			c.slowBy = l.network.slowBy
 		}
-		l.network.mu.Lock()
-		l.network.conns[inner.RemoteAddr().String()] = c
-		l.network.mu.Unlock()
+		if !l.network.add(c) {
+			inner.Close()
+			continue
+		}
 		return c, nil
 	}
+}
+
+func (n *network) add(c *conn) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.dead {
+		n.conns[c.RemoteAddr().String()] = c
+	}
+	return !n.dead
 }
 
 // conn is a connection that the network can hold back.

@@ -20,7 +20,7 @@ type gossipService struct {
 }
 
 func (s *gossipService) register(r grpc.ServiceRegistrar) {
-	s.host, s.port = endpointOf(s.server.address) // the server's lock is held
+	s.host, s.port = endpointOf(s.server.Address())
 	gossip.RegisterGossipServer(r, s)
 }
 

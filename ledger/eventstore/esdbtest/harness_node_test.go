@@ -30,7 +30,7 @@ func clientOf(t *testing.T, to string) *esdb.Client {
 	}
 	config.Logger = esdb.NoopLogging()
 	config.DiscoveryInterval = 5
-	config.MaxDiscoverAttempts = 2000
+	config.MaxDiscoverAttempts = 1_000_000
 	client, err := esdb.NewClient(config)
 	if err != nil {
 		t.Fatalf("connect to %s: %v", to, err)
