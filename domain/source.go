@@ -12,7 +12,7 @@ import (
 
 // Limits and defaults of sources.
 const (
-	MaxSources = 100 // a tenant
+	MaxSources = 1000 // a tenant
 
 	DefaultPollEvery  = time.Minute
 	MinPollEvery      = 10 * time.Second

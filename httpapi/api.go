@@ -27,6 +27,9 @@ type Directory interface {
 	Tenants() []*domain.Tenant
 	Key(hash [32]byte) (*domain.APIKey, bool)
 	Keys(tenant string) []*domain.APIKey
+	Source(tenant, id string) (*domain.Source, bool)
+	Sources(tenant string) []*domain.Source
+	CronSource(hash [32]byte) (*domain.Source, bool)
 	// WaitFor returns once the directory holds every record up to the position.
 	WaitFor(ctx context.Context, pos domain.Position) error
 }
@@ -39,6 +42,11 @@ type History interface {
 	EventDeliveries(ctx context.Context, tenant, event string) ([]projections.DeliveryRow, error)
 	Attempts(ctx context.Context, f projections.AttemptFilter) (projections.Page[projections.AttemptRow], error)
 	Attempt(ctx context.Context, tenant, id string) (projections.AttemptRow, error)
+	Replays(ctx context.Context, f projections.ReplayFilter) (projections.Page[domain.Replay], error)
+	Replay(ctx context.Context, tenant, id string) (domain.Replay, error)
+	ReplayProgress(ctx context.Context, tenant, id string) (domain.ReplayProgress, error)
+	// AsOf is the tenant's last record that the rows hold.
+	AsOf(ctx context.Context, tenant string) (domain.Position, domain.RecordRef, error)
 	Status() []projections.ProjectionStatus
 	// WaitFor returns once the rows hold every record up to the position.
 	WaitFor(ctx context.Context, pos domain.Position) error
@@ -56,6 +64,8 @@ type Vault interface {
 	Seal(ctx context.Context, keyID string, p vault.Place, plaintext []byte) (*domain.Sealed, error)
 	Open(ctx context.Context, p vault.Place, s *domain.Sealed) ([]byte, error)
 	NewSigningSecret(ctx context.Context, tenant string) (domain.Signing, domain.Secret, error)
+	PutSecret(ctx context.Context, tenant string, secret domain.Secret) (domain.VaultRef, error)
+	Destroy(ctx context.Context, keyID string) error
 }
 
 var (
@@ -71,15 +81,18 @@ type Projections interface {
 	Directory() *projections.Directory
 }
 
-// Config is what the API needs. Store, Vault, Ingest, Projections, Now and NewID are required.
+// Config is what the API needs. Store, Vault, Ingest, Projections, Replays, Now and NewID are required.
 type Config struct {
 	Store       ledger.Store
 	Vault       Vault
 	Ingest      Ingest
 	Projections Projections
+	Replays     Replays
 	Now         func() time.Time
 	NewID       func() ulid.ULID // ids of records and resources
 
+	// Polls are this node's pollers of sources; nil: it polls none.
+	Polls Polls
 	// Egress says where endpoints may be: one whose address is a literal denied one is refused.
 	Egress  delivery.EgressConfig
 	Room    func() error // refuses writes when the disk is nearly full; nil: there is always room
@@ -100,8 +113,8 @@ const DefaultPatience = 5 * time.Second
 
 func (c *Config) validate() error {
 	switch {
-	case c.Store == nil, c.Vault == nil, c.Ingest == nil, c.Projections == nil:
-		return errors.New("httpapi: the config lacks the store, the vault, ingest or the projections")
+	case c.Store == nil, c.Vault == nil, c.Ingest == nil, c.Projections == nil, c.Replays == nil:
+		return errors.New("httpapi: the config lacks the store, the vault, ingest, the projections or the replays")
 	case c.Now == nil, c.NewID == nil:
 		return errors.New("httpapi: the config lacks a clock or a source of ids")
 	}

@@ -12,6 +12,7 @@ import (
 
 	"hookledger/domain"
 	"hookledger/ingest"
+	"hookledger/sources/cloudevents"
 )
 
 // postEvent is the hot path: no huma, no reflection. The body is read whole, parsed strictly by ingest, and the answer
@@ -26,7 +27,7 @@ func (a *api) postEvent(w http.ResponseWriter, r *http.Request, c *caller) {
 		a.fail(w, r, err)
 		return
 	}
-	post, err := ingest.ParsePost(body)
+	post, err := parsePost(r.Header, body, c.tenant)
 	if err != nil {
 		a.fail(w, r, err)
 		return
@@ -48,6 +49,14 @@ func (a *api) postEvent(w http.ResponseWriter, r *http.Request, c *caller) {
 	h["Content-Length"] = []string{strconv.Itoa(len(answer))}
 	w.WriteHeader(http.StatusAccepted)
 	_, _ = w.Write(answer) // a client that went away repeats the post
+}
+
+// parsePost reads a post in our own form, or as a CloudEvent.
+func parsePost(h http.Header, body []byte, tenant string) (ingest.Post, error) {
+	if cloudevents.Is(h) {
+		return cloudevents.Post(h, body, tenant)
+	}
+	return ingest.ParsePost(body)
 }
 
 var jsonContentType = []string{"application/json"}

@@ -54,7 +54,10 @@ func (m *guardedMux) guard(pattern string, handler func(http.ResponseWriter, *ht
 	m.guarded[pattern] = true
 	m.ServeMux.HandleFunc(pattern, m.counted(rt.method, rt.path, func(w http.ResponseWriter, r *http.Request) {
 		var c caller
-		if rt.scope != scopePublic {
+		if rt.scope == scopeToken {
+			r.URL.Path = rt.path // a token is a secret: it is in no log and no answer
+		}
+		if rt.scope != scopePublic && rt.scope != scopeToken {
 			if err := m.api.authenticate(r, rt, &c); err != nil {
 				m.api.fail(w, r, err)
 				return

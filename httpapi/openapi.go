@@ -33,9 +33,11 @@ func build(cfg Config) (*api, error) {
 	a.registerEvents()
 	a.registerEndpoints()
 	a.registerDeliveries()
+	a.registerReplays()
 	a.registerAttempts()
 	a.registerRecords()
 	a.registerEventTypes()
+	a.registerSources()
 	a.registerProjections()
 	a.guardHealth()
 	a.documentHealth()
@@ -79,9 +81,11 @@ func (a *api) document() *huma.OpenAPI {
 			{Name: "Events", Description: "What happened, as posted."},
 			{Name: "Endpoints", Description: "Where events go."},
 			{Name: "Deliveries", Description: "One event on its way to one endpoint."},
+			{Name: "Replays", Description: "Events sent again."},
 			{Name: "Attempts", Description: "One request of a delivery, and what came back."},
 			{Name: "Records", Description: "The ledger itself."},
 			{Name: "Event types", Description: "What can be posted."},
+			{Name: "Sources", Description: "What comes in from elsewhere: AgenFleet's API, cron systems."},
 			{Name: "API keys", Description: "Who may do what."},
 			{Name: "Tenants", Description: "Whose everything is."},
 			{Name: "Projections", Description: "The read models."},
@@ -98,6 +102,9 @@ func (a *api) describe(o operation) huma.Operation {
 		Description: strings.TrimSpace(o.description + rolesDoc(rt)), DefaultStatus: o.status, MaxBodyBytes: o.maxBody,
 		BodyReadTimeout: bodyWithin,
 		Errors:          errorsOf(rt)}
+	if rt.scope == scopeToken {
+		op.Security = []map[string][]string{{}}
+	}
 	if rt.scope == scopeTenant || rt.scope == scopeAny {
 		op.Parameters = append(op.Parameters, tenantParam(rt))
 	}

@@ -86,10 +86,12 @@ func (a *api) documentPosts() {
 	event := schemaOf[PostedEvent](a)
 	a.addRaw(operation{id: "post-event", tag: "Events", summary: "Post an event",
 		description: "The answer follows once the event and the decision who gets it are durable. The same id with the " +
-			"same content is answered again, with duplicate: true; with other content it is 409. At most 512 KiB."},
+			"same content is answered again, with duplicate: true; with other content it is 409. At most 512 KiB. A CloudEvent " +
+			"(1.0, structured or binary) is taken too: its id is derived from source and id, unless that is a UUID or a ULID."},
 		[]*huma.Param{idempotency},
 		&huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
-			"application/json": {Schema: event, Examples: examples}}},
+			"application/json":             {Schema: event, Examples: examples},
+			"application/cloudevents+json": {Schema: &huma.Schema{Type: huma.TypeObject}}}},
 		http.StatusAccepted, &huma.Response{Description: "It is on the ledger.", Content: map[string]*huma.MediaType{
 			"application/json": {Schema: schemaOf[Receipt](a)}}})
 	a.addRaw(operation{id: "post-events", tag: "Events", summary: "Post up to 1,000 events",
@@ -206,7 +208,7 @@ func (a *api) envelopeSchema(t domain.EventType) *huma.Schema {
 // documentConfig is enough of a Config to write the document; nothing of it is ever called.
 func documentConfig(version string) Config {
 	return Config{Store: struct{ ledger.Store }{}, Vault: (*vault.Vault)(nil), Ingest: (*ingest.Ingest)(nil),
-		Projections: noProjections{}, Now: time.Now, NewID: func() ulid.ULID { return ulid.ULID{} }, Version: version}
+		Projections: noProjections{}, Replays: struct{ Replays }{}, Now: time.Now, NewID: func() ulid.ULID { return ulid.ULID{} }, Version: version}
 }
 
 type noProjections struct{ Projections }

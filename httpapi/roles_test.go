@@ -13,11 +13,12 @@ import (
 
 // things are ids of one tenant's things, for the paths of routes.
 type things struct {
-	tenant, key, event, endpoint, delivery, attempt, eventType string
+	tenant, key, event, endpoint, delivery, attempt, eventType, source string
 }
 
 var absent = things{"nobody", "key_00000000000000000000000000", "evt_00000000000000000000000000",
-	"ep_00000000000000000000000000", "dlv_00000000000000000000000000", "att_00000000000000000000000000", "no.such_type"}
+	"ep_00000000000000000000000000", "dlv_00000000000000000000000000", "att_00000000000000000000000000", "no.such_type",
+	"src_00000000000000000000000000"}
 
 // id is the thing that a route's path names.
 func (th *things) id(rt *route) string {
@@ -30,6 +31,8 @@ func (th *things) id(rt *route) string {
 		return th.key
 	case strings.HasPrefix(rt.path, "/v1/endpoints"):
 		return th.endpoint
+	case strings.HasPrefix(rt.path, "/v1/sources"):
+		return th.source
 	case strings.HasPrefix(rt.path, "/v1/deliveries"):
 		return th.delivery
 	case strings.HasPrefix(rt.path, "/v1/attempts"):
@@ -63,7 +66,11 @@ func bodyOf(rt *route) any {
 		return map[string]any{"settings": map[string]any{}}
 	case "retry-delivery":
 		return map[string]any{"force": true}
-	case "update-endpoint", "update-event-type":
+	case "create-source":
+		return map[string]any{"kind": "cron"}
+	case "test-source":
+		return map[string]any{"body": "done", "job": "j"}
+	case "update-endpoint", "update-event-type", "update-source":
 		return map[string]any{"description": "changed"}
 	}
 	return nil
@@ -75,6 +82,7 @@ func (s *stack) thingsOf(tenant string) things {
 	th := things{tenant: tenant, eventType: "own.t" + strings.ToLower(ulid.Make().String())}
 	th.key = into[APIKey](s.call(admin, "POST", "/v1/api-keys", map[string]any{"role": "auditor"}).want(201, "")).ID
 	s.call(admin, "POST", "/v1/event-types", map[string]any{"type": th.eventType}).want(201, "")
+	th.source = into[Source](s.call(admin, "POST", "/v1/sources", map[string]any{"kind": "cron"}).want(201, "")).ID
 	th.endpoint = s.endpoint(admin, map[string]any{}).ID
 	receipt := into[Receipt](s.call(admin, "POST", "/v1/events", example("")).want(202, ""))
 	th.event, th.delivery = receipt.ID, receipt.Deliveries[0].ID
@@ -91,6 +99,9 @@ func TestRoutesTimesRolesTimesIDs(t *testing.T) {
 	foreign := s.thingsOf("default")
 	for i := range routes {
 		rt := &routes[i]
+		if rt.scope == scopeToken {
+			continue // its path is the key: TestCronPosts
+		}
 		if rt.scope == scopePublic {
 			t.Run(rt.id, func(t *testing.T) {
 				if got := s.on(t).call("", rt.method, rt.path, nil); got.status >= 400 {

@@ -11,6 +11,7 @@ type scope int
 
 const (
 	scopePublic   scope = iota // nobody's: no key is asked for
+	scopeToken                 // whoever knows the token that the path holds
 	scopeTenant                // one tenant's; a platform key names it
 	scopeAny                   // likewise, and a platform key may name "*": the platform's own, or all
 	scopeNode                  // the node's: a platform key need not name a tenant
@@ -70,6 +71,15 @@ var routes = []route{
 	{"get-delivery", "GET", "/v1/deliveries/{id}", scopeTenant, everyone},
 	{"retry-delivery", "POST", "/v1/deliveries/{id}/retry", scopeTenant, operators},
 
+	{"list-replays", "GET", "/v1/replays", scopeTenant, readers},
+	{"create-replay", "POST", "/v1/replays", scopeTenant, operators},
+	{"get-replay", "GET", "/v1/replays/{id}", scopeTenant, readers},
+	{"pause-replay", "POST", "/v1/replays/{id}/pause", scopeTenant, operators},
+	{"resume-replay", "POST", "/v1/replays/{id}/resume", scopeTenant, operators},
+	{"cancel-replay", "POST", "/v1/replays/{id}/cancel", scopeTenant, operators},
+	{"list-replay-failures", "GET", "/v1/replays/{id}/failures", scopeTenant, readers},
+	{"retry-replay-failures", "POST", "/v1/replays/{id}/retry-failures", scopeTenant, operators},
+
 	{"list-attempts", "GET", "/v1/attempts", scopeTenant, everyone},
 	{"get-attempt", "GET", "/v1/attempts/{id}", scopeTenant, everyone},
 
@@ -79,6 +89,14 @@ var routes = []route{
 	{"create-event-type", "POST", "/v1/event-types", scopeTenant, operators},
 	{"get-event-type", "GET", "/v1/event-types/{type}", scopeTenant, everyone},
 	{"update-event-type", "PATCH", "/v1/event-types/{type}", scopeTenant, operators},
+
+	{"list-sources", "GET", "/v1/sources", scopeTenant, readers},
+	{"create-source", "POST", "/v1/sources", scopeTenant, operators},
+	{"get-source", "GET", "/v1/sources/{id}", scopeTenant, readers},
+	{"update-source", "PATCH", "/v1/sources/{id}", scopeTenant, operators},
+	{"delete-source", "DELETE", "/v1/sources/{id}", scopeTenant, operators},
+	{"test-source", "POST", "/v1/sources/{id}/test", scopeTenant, operators},
+	{"post-cron", "POST", "/in/cron/{token}", scopeToken, nil},
 
 	{"list-projections", "GET", "/v1/projections", scopeNode, readers},
 

@@ -10,13 +10,13 @@ import (
 
 // Status says how the polling of a source goes.
 type Status struct {
-	Agents     int       // of the last good reading
-	ReadAt     time.Time // when it began; zero: there was none
-	GapSince   time.Time // since when polls fail; the time of the last good reading, where there was one
-	FailedPoll int       // in a row
-	Code       string    // why the last one failed
-	Message    string
-	CostsAt    time.Time // when costs were read last
+	Agents      int       // of the last good reading
+	ReadAt      time.Time // when it began; zero: there was none
+	GapSince    time.Time // since when polls fail; the time of the last good reading, where there was one
+	FailedPolls int       // in a row
+	Code        string    // why the last one failed
+	Message     string
+	CostsAt     time.Time // when costs were read last
 }
 
 // Status gives a source's; false: it is not polled here, or was not yet.
@@ -48,7 +48,7 @@ func (p *poller) status() Status {
 	out := Status{Agents: t.rows, ReadAt: t.readAt, Code: t.code, Message: t.message,
 		CostsAt: s.tracks[domain.PollCosts].readAt}
 	if t.gap != nil {
-		out.GapSince, out.FailedPoll = t.gap.Since, t.gap.Polls
+		out.GapSince, out.FailedPolls = t.gap.Since, t.gap.Polls
 	}
 	for _, what := range []string{domain.PollLimits, domain.PollCosts} {
 		if other := s.tracks[what]; out.Code == "" && other.code != "" {
