@@ -5,4 +5,10 @@
 //
 // It prints one line, the connection string, once it answers, and ends on SIGINT or SIGTERM. What it holds is gone
 // then: it must never be taken for a database.
+//
+// It can be a cluster, with TLS and users, and what a cluster does to its clients happens as often as it is told, at
+// random from a seed that it prints:
+//
+//	serve --nodes 3 --leader-change-every 2s --restart-every 5s \
+//	    --faults commit-then-unavailable=0.01,commit-then-cancel=0.01,drop-subscription=0.001 --seed 7
 package main

@@ -9,8 +9,6 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-
-	"hookledger/ledger/eventstore/esdbtest"
 )
 
 func main() {
@@ -24,22 +22,20 @@ func main() {
 	}
 }
 
-// run serves until ctx is done.
+// run serves until ctx is done. What goes wrong on purpose it tells errs: the seed at first, the counts in the end.
 func run(ctx context.Context, args []string, out, errs io.Writer) error {
-	flags := flag.NewFlagSet("serve", flag.ContinueOnError)
-	flags.SetOutput(errs)
-	listen := flags.String("listen", "127.0.0.1:2113", "host:port to listen on; port 0 takes a free one")
-	if err := flags.Parse(args); err != nil {
-		return err
-	}
-	if flags.NArg() > 0 {
-		return fmt.Errorf("unknown argument %q: it takes flags only, see --help", flags.Arg(0))
-	}
-	server, err := esdbtest.New(esdbtest.WithAddress(*listen))
+	settings, err := parse(args, errs)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintln(out, server.ConnectionString())
-	<-ctx.Done()
-	return server.Close()
+	db, faults, err := settings.start()
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(errs, "seed:", settings.seed)
+	fmt.Fprintln(out, db.ConnectionString())
+	trouble := newChaos(settings, db)
+	err = errors.Join(trouble.run(ctx), db.Close())
+	fmt.Fprintf(errs, "faults: %v; nodes: %v\n", faults, trouble)
+	return err
 }
