@@ -22,7 +22,9 @@
 // It keeps everything in memory: Server.Stop and Server.Restart keep the data as a disk would, the end of the process
 // does not. It has no projections, no HTTP API, no user management over gRPC. A scavenge happens only when it is asked
 // for. Positions grow as a real log's do (a record's size each), so that they are not dense, but a record's exact size
-// is no promise.
+// is no promise. A subscriber that reads nothing gets some more events before it is dropped, for gRPC for Go holds more
+// back than Kestrel; one that reads all the time is not dropped, while a real node drops it now and then (WithFaults
+// with DropSubscription does).
 //
 // The package imports nothing but the client's generated code and gRPC: it knows neither the testing package nor the
 // program that is tested, and must never do so. It is no database: never keep anything in it that you want to see

@@ -18,7 +18,7 @@ import (
 //
 //	New       a server that listens and answers
 //	Start     the same for a test, which ends it
-//	Stop      refuses new connections and cuts the old ones; the data stay, the port is free
+//	Stop      refuses new connections and cuts the old ones; the data stay, and the port is kept
 //	Restart   stops it if need be, and listens on the same address with the same data; what a real node has in memory
 //	          only, such as the ids of recent appends with Any, is forgotten
 //	Close     stops it for good
@@ -35,6 +35,7 @@ type Server struct {
 	grpc    *grpc.Server // nil: stopped
 	served  chan error   // what Serve said
 	failure error        // what it said when it should not have ended
+	release func()       // gives the port up
 	closed  bool
 
 	mu      sync.Mutex
@@ -102,7 +103,7 @@ func newServer(cfg config) (*Server, error) {
 	s.prepare()
 	s.parts = newParts(s)
 	if err := s.Restart(); err != nil {
-		return nil, err
+		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
@@ -125,6 +126,7 @@ func (s *Server) Restart() error {
 		return errors.New("esdbtest: the server is closed: make a new one")
 	}
 	s.stop()
+	s.hold()
 	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", s.Address())
 	if err != nil {
 		return fmt.Errorf("esdbtest: listen on %s: %w", s.Address(), err)
@@ -149,6 +151,22 @@ func (s *Server) Restart() error {
 	return nil
 }
 
+// hold keeps the port over restarts. Where that does not work, another may take it meanwhile, and Restart says so.
+func (s *Server) hold() {
+	if s.release != nil {
+		return
+	}
+	held, release, err := holdPort(s.Address())
+	if err != nil {
+		s.release = func() {}
+		return
+	}
+	s.release = release
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.address = held
+}
+
 // Stop ends the server as the end of its process would: its connections are cut, calls in flight end without an
 // answer, though what they have written stays. Restart starts it again. It waits for the calls, so no hook may call it.
 func (s *Server) Stop() {
@@ -161,6 +179,7 @@ func (s *Server) stop() {
 	if s.grpc == nil {
 		return
 	}
+	s.network.sever()
 	s.grpc.Stop()
 	s.failure = errors.Join(s.failure, <-s.served)
 	s.grpc = nil
@@ -178,6 +197,10 @@ func (s *Server) Close() error {
 	defer s.life.Unlock()
 	s.stop()
 	s.closed = true
+	if s.release != nil {
+		s.release()
+		s.release = nil
+	}
 	return s.failure
 }
 
