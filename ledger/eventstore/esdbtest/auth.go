@@ -37,8 +37,8 @@ func (u *user) is(role string) bool {
 	return role == allStream || role == u.name || slices.Contains(u.groups, role)
 }
 
-// WithUser lets a user in, beside those that a fresh database has: admin and ops, whose password is changeit. The name of
-// one of them gives it another password. Groups are [Admins], [Operators], or any that access lists name.
+// WithUser lets a user in, beside those that a fresh database has: admin and ops, whose password is changeit. The name
+// of one of them gives it another password. Groups are [Admins], [Operators], or any that access lists name.
 func WithUser(name, password string, groups ...string) Option {
 	return func(c *config) error {
 		if name == "" || strings.Contains(name, ":") {
@@ -118,8 +118,8 @@ func (s *Server) userOf(ctx context.Context) string {
 	return "anonymous"
 }
 
-// authorize says whether a call may be made: Unauthenticated if its user or password is wrong, PermissionDenied if it has
-// no user or one that may not.
+// authorize says whether a call may be made: Unauthenticated if its user or password is wrong, PermissionDenied if it
+// has no user or one that may not.
 func (s *Server) authorize(ctx context.Context, c *Call) error {
 	u, err := s.identify(ctx)
 	if err != nil {

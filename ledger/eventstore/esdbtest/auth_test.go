@@ -109,7 +109,8 @@ func TestAccessLists(t *testing.T) {
 	same(t, "system stream", denied, answerOf(try(t, ledger, "$mine")))
 	same(t, "$all", denied, answerOf(peek(t, ledger, "$all")))
 	mustAppend(t, admin, "$settings", esdb.EventData{EventID: someEvents(1)[0].EventID, EventType: "update-default-acl",
-		ContentType: esdb.ContentTypeJson, Data: []byte(`{"$systemStreamAcl":{"$r":["ledger"]},"$userStreamAcl":{"$w":"ledger"}}`)})
+		ContentType: esdb.ContentTypeJson,
+		Data:        []byte(`{"$systemStreamAcl":{"$r":["ledger"]},"$userStreamAcl":{"$w":"ledger"}}`)})
 	same(t, "$all, allowed", "ok", answerOf(peek(t, ledger, "$all")))
 	same(t, "$all, not allowed", denied, answerOf(peek(t, stranger, "$all")))
 	same(t, "any stream, not allowed", denied, answerOf(try(t, stranger, "s")))
@@ -139,13 +140,16 @@ func TestTLS(t *testing.T) {
 		must(t, err)
 		return try(t, c, "s")
 	}
+	const untrusted, notTLS = "certificate signed by unknown authority", "first record does not look like a TLS handshake"
+	plain := esdbtest.Start(t)
 	for what, x := range map[string]struct{ to, want string }{
-		"no CA":       {"esdb://admin:changeit@" + server.Address() + "?tls=true", "certificate signed by unknown authority"},
-		"wrong CA":    {"esdb://admin:changeit@" + server.Address() + "?tls=true&tlsCaFile=" + otherCA + "/ca.crt", "certificate signed by unknown authority"},
+		"no CA": {"esdb://admin:changeit@" + server.Address() + "?tls=true", untrusted},
+		"wrong CA": {"esdb://admin:changeit@" + server.Address() + "?tls=true&tlsCaFile=" + otherCA + "/ca.crt",
+			untrusted},
 		"no TLS":      {"esdb://" + server.Address() + "?tls=false", "error reading server preface: EOF"},
 		"right one":   {"esdb://admin:changeit@" + server.Address() + "?tls=true&tlsCaFile=" + dir + "/ca.crt", "<nil>"},
 		"unchecked":   {"esdb://admin:changeit@" + server.Address() + "?tls=true&tlsVerifyCert=false", "<nil>"},
-		"TLS to none": {"esdb://" + esdbtest.Start(t).Address() + "?tls=true", "first record does not look like a TLS handshake"},
+		"TLS to none": {"esdb://" + plain.Address() + "?tls=true", notTLS},
 	} {
 		if err := once(x.to); !strings.Contains(fmt.Sprint(err), x.want) {
 			t.Errorf("%s: %v, want %q", what, err, x.want)
@@ -159,7 +163,8 @@ func TestUserCertificates(t *testing.T) {
 	accepting, dir := secured(t, esdbtest.WithUserCertificates(), esdbtest.WithUser("ledger", "secret"))
 	ignoring, dir2 := secured(t, esdbtest.WithUser("ledger", "secret"))
 	same(t, "accepted", "ok", answerOf(try(t, as(t, accepting, dir, "", fmt.Sprintf(more, dir)), "s")))
-	same(t, "not accepted", "AccessDenied/PermissionDenied", answerOf(try(t, as(t, ignoring, dir2, "", fmt.Sprintf(more, dir2)), "s")))
+	same(t, "not accepted", "AccessDenied/PermissionDenied",
+		answerOf(try(t, as(t, ignoring, dir2, "", fmt.Sprintf(more, dir2)), "s")))
 	same(t, "of no user", "AccessDenied/PermissionDenied", answerOf(try(t, as(t, accepting, dir, "",
 		strings.ReplaceAll(fmt.Sprintf(more, dir), "ledger", "stranger")), "s")))
 	same(t, "a password counts more", "Unauthenticated/Unauthenticated",
@@ -174,7 +179,8 @@ func TestSecuredCluster(t *testing.T) {
 	dir := t.TempDir()
 	must(t, ca.Write(dir))
 	cluster := esdbtest.StartCluster(t, 3, esdbtest.WithTLS(ca))
-	c := clientOf(t, strings.Replace(cluster.ConnectionString(), "esdb://", "esdb://admin:changeit@", 1)+"&tlsCaFile="+dir+"/ca.crt")
+	to := strings.Replace(cluster.ConnectionString(), "esdb://", "esdb://admin:changeit@", 1)
+	c := clientOf(t, to+"&tlsCaFile="+dir+"/ca.crt")
 	mustAppend(t, c, "s", someEvents(1)...)
 	cluster.KillLeader()
 	eventually(t, c, "t", someEvents(1)...)

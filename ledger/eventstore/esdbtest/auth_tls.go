@@ -17,7 +17,8 @@ import (
 	"time"
 )
 
-// CA is a certificate authority that a test makes for itself: its nodes' certificates, and its users', are signed by it.
+// CA is a certificate authority that a test makes for itself: its nodes' certificates, and its users', are signed by
+// it.
 type CA struct {
 	certificate *x509.Certificate
 	key         *ecdsa.PrivateKey
@@ -53,8 +54,8 @@ func template(name string) *x509.Certificate {
 // PEM is the authority's certificate, as tlsCaFile wants it.
 func (ca *CA) PEM() []byte { return ca.pem }
 
-// Node signs a certificate for a node that is reached under these names or addresses, 127.0.0.1 and localhost if none is
-// given.
+// Node signs a certificate for a node that is reached under these names or addresses, 127.0.0.1 and localhost if none
+// is given.
 func (ca *CA) Node(hosts ...string) (certificate, key []byte, err error) {
 	if hosts == nil {
 		hosts = []string{"127.0.0.1", "localhost"}
@@ -121,7 +122,8 @@ func (ca *CA) Write(dir string, users ...string) error {
 }
 
 // WithTLS turns TLS on, and with it users and access lists: the node has a certificate for 127.0.0.1 and localhost that
-// this authority signed. A client's certificate must be signed by it too, and means nothing unless WithUserCertificates.
+// this authority signed. A client's certificate must be signed by it too, and means nothing unless
+// WithUserCertificates.
 func WithTLS(ca *CA) Option {
 	return func(c *config) error {
 		certificate, key, err := ca.Node()

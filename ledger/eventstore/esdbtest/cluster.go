@@ -12,10 +12,10 @@ import (
 	"github.com/google/uuid"
 )
 
-// Cluster is a database of several nodes, one of which leads. The nodes have one log, so a follower is never behind; what
-// it can't do it leaves to the leader, as on a real cluster: it answers an append with not-leader and the leader's address,
-// and everything about groups with Unavailable, "Server Is Not Ready". A new leader is elected at once when a majority of
-// the nodes is up; with HoldElections a test has the time in between for itself.
+// Cluster is a database of several nodes, one of which leads. The nodes have one log, so a follower is never behind;
+// what it can't do it leaves to the leader, as on a real cluster: it answers an append with not-leader and the leader's
+// address, and everything about groups with Unavailable, "Server Is Not Ready". A new leader is elected at once when a
+// majority of the nodes is up; with HoldElections a test has the time in between for itself.
 //
 //	KillLeader     its connections break, what was in flight has no answer
 //	FreezeLeader   its connections stay up and silent, as with SIGSTOP
@@ -59,12 +59,16 @@ func StartCluster(tb TB, nodes int, options ...Option) *Cluster {
 		tb.Fatalf("start a cluster of EventStoreDB: %v", err)
 		return nil
 	}
-	tb.Cleanup(func() { c.Close() })
+	tb.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			tb.Errorf("close the cluster of EventStoreDB: %v", err)
+		}
+	})
 	return c
 }
 
-// NewCluster starts a cluster, which the caller closes. Every option is every node's; with a port in the address the nodes
-// take it and those behind it.
+// NewCluster starts a cluster, which the caller closes. Every option is every node's; with a port in the address the
+// nodes take it and those behind it.
 func NewCluster(size int, options ...Option) (*Cluster, error) {
 	if size < 1 {
 		return nil, fmt.Errorf("esdbtest: a cluster of %d nodes: it needs at least one, and an odd number is of use", size)
@@ -82,7 +86,7 @@ func NewCluster(size int, options ...Option) (*Cluster, error) {
 		n, err := c.newNode(i, base)
 		if err != nil {
 			for _, n := range nodes {
-				n.server.Close()
+				err = errors.Join(err, n.server.Close())
 			}
 			return nil, err
 		}

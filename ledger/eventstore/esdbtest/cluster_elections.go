@@ -11,7 +11,8 @@ import (
 	"google.golang.org/grpc/codes"
 )
 
-// KillLeader ends the leader as SIGKILL would, and says which it was; -1: there was none. Start it again with StartNode.
+// KillLeader ends the leader as SIGKILL would, and says which it was; -1: there was none. Start it again with
+// StartNode.
 func (c *Cluster) KillLeader() int {
 	i := c.Leader()
 	if i >= 0 {
@@ -33,8 +34,8 @@ func (c *Cluster) StopNode(i int) {
 	n.server.Stop()
 }
 
-// FreezeLeader stops the leader without an end to its connections, and says which it was; -1: there was none. What it had
-// begun may still be committed; nobody is answered. StartNode starts it again.
+// FreezeLeader stops the leader without an end to its connections, and says which it was; -1: there was none. What it
+// had begun may still be committed; nobody is answered. StartNode starts it again.
 func (c *Cluster) FreezeLeader() int {
 	i := c.Leader()
 	if i >= 0 {

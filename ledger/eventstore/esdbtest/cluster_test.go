@@ -70,13 +70,13 @@ func TestNotLeader(t *testing.T) {
 	same(t, "nothing was written by the refused one", 2, len(contentsOf(t, anywhere, "s")))
 
 	// The trailers name the leader.
-	append, err := streams.NewStreamsClient(rawTo(t, c.Node(2).Address())).Append(t.Context())
+	astrayToo, err := streams.NewStreamsClient(rawTo(t, c.Node(2).Address())).Append(t.Context())
 	must(t, err)
-	must(t, append.Send(&streams.AppendReq{Content: &streams.AppendReq_Options_{Options: &streams.AppendReq_Options{
+	must(t, astrayToo.Send(&streams.AppendReq{Content: &streams.AppendReq_Options_{Options: &streams.AppendReq_Options{
 		StreamIdentifier:       &shared.StreamIdentifier{StreamName: []byte("s")},
 		ExpectedStreamRevision: &streams.AppendReq_Options_Any{Any: &shared.Empty{}}}}}))
-	_, err = append.CloseAndRecv()
-	trailers := append.Trailer()
+	_, err = astrayToo.CloseAndRecv()
+	trailers := astrayToo.Trailer()
 	same(t, "code", "NotFound Leader info available", status.Code(err).String()+" "+status.Convert(err).Message())
 	same(t, "exception", "not-leader", strings.Join(trailers.Get("exception"), ""))
 	same(t, "leader", c.Node(0).Address(),
@@ -85,11 +85,13 @@ func TestNotLeader(t *testing.T) {
 	// A follower reads and subscribes, unless the client asks for the leader.
 	same(t, "read at a follower", 2, len(contentsOf(t, clientOf(t, alone(c, 2)), "s")))
 	ctx := metadata.AppendToOutgoingContext(t.Context(), "requires-leader", "true")
-	read, err := streams.NewStreamsClient(rawTo(t, c.Node(2).Address())).Read(ctx, &streams.ReadReq{Options: &streams.ReadReq_Options{
+	raw := streams.NewStreamsClient(rawTo(t, c.Node(2).Address()))
+	read, err := raw.Read(ctx, &streams.ReadReq{Options: &streams.ReadReq_Options{
 		StreamOption: &streams.ReadReq_Options_Stream{Stream: &streams.ReadReq_Options_StreamOptions{
 			StreamIdentifier: &shared.StreamIdentifier{StreamName: []byte("s")}}},
 		CountOption: &streams.ReadReq_Options_Count{Count: 1},
-		UuidOption:  &streams.ReadReq_Options_UUIDOption{Content: &streams.ReadReq_Options_UUIDOption_String_{String_: &shared.Empty{}}},
+		UuidOption: &streams.ReadReq_Options_UUIDOption{
+			Content: &streams.ReadReq_Options_UUIDOption_String_{String_: &shared.Empty{}}},
 	}})
 	must(t, err)
 	_, err = read.Recv()

@@ -56,7 +56,7 @@ func (n *network) sever() {
 	}
 	n.mu.Unlock()
 	for _, c := range all {
-		c.Close()
+		c.Close() //nolint:errcheck // it is to break
 	}
 }
 
@@ -65,7 +65,7 @@ func (n *network) close(address string) {
 	c := n.conns[address]
 	n.mu.Unlock()
 	if c != nil {
-		c.Close()
+		c.Close() //nolint:errcheck // it is to break
 	}
 }
 
@@ -97,7 +97,7 @@ func (l *listener) Accept() (net.Conn, error) {
 			if tcp, ok := inner.(*net.TCPConn); ok {
 				tcp.SetLinger(0) //nolint:errcheck // then it ends politely
 			}
-			inner.Close()
+			inner.Close() //nolint:errcheck // it is to break
 			continue
 		}
 		c := &conn{Conn: inner, network: l.network, closed: make(chan struct{})}
@@ -105,7 +105,7 @@ func (l *listener) Accept() (net.Conn, error) {
 			c.slowBy = l.network.slowBy
 		}
 		if !l.network.add(c) {
-			inner.Close()
+			inner.Close() //nolint:errcheck // it is to break
 			continue
 		}
 		return c, nil

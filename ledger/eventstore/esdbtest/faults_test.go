@@ -36,7 +36,8 @@ func TestAppendFaults(t *testing.T) {
 			mustAppend(t, c, "other", someEvents(1)...)
 			faults.Set(x.fault, esdbtest.Next(1))
 			events := someEvents(1)
-			_, err := c.AppendToStream(t.Context(), "s", esdb.AppendToStreamOptions{ExpectedRevision: esdb.NoStream{}}, events...)
+			first := esdb.AppendToStreamOptions{ExpectedRevision: esdb.NoStream{}}
+			_, err := c.AppendToStream(t.Context(), "s", first, events...)
 			same(t, "answer", x.answer, answerOf(err))
 			same(t, "fired", 1, faults.Fired(x.fault))
 			same(t, "written", x.written, len(contentsAtLast(t, c, "s")))
@@ -115,7 +116,8 @@ func TestFreezesEnd(t *testing.T) {
 
 	// So does a node that is alone.
 	faults.Set(esdbtest.FreezeLeader, esdbtest.Next(1))
-	one := clientOf(t, esdbtest.Start(t, esdbtest.WithFaults(faults), esdbtest.WithOutage(time.Millisecond)).ConnectionString())
+	node := esdbtest.Start(t, esdbtest.WithFaults(faults), esdbtest.WithOutage(time.Millisecond))
+	one := clientOf(t, node.ConnectionString())
 	eventually(t, one, "s", events...)
 	same(t, "written", 1, len(contentsOf(t, one, "s")))
 	same(t, "fired", 2, faults.Fired(esdbtest.FreezeLeader))
@@ -193,7 +195,7 @@ func TestRedeliverAcked(t *testing.T) {
 	again := m.take(1)
 	same(t, "acked, and again", "0/0", told(again))
 	m.ack(again...)
-	until(t, c, "s", "g", "all acked", func(s *esdb.PersistentSubscriptionStats) bool { return s.TotalInFlightMessages == 0 })
+	until(t, c, "s", "g", "all acked", func(s *counters) bool { return s.TotalInFlightMessages == 0 })
 	m.idle()
 	same(t, "fired", 1, faults.Fired(esdbtest.RedeliverAcked))
 }

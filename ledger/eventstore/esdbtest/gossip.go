@@ -9,8 +9,8 @@ import (
 	"google.golang.org/grpc"
 )
 
-// gossipService tells who belongs to the cluster, and who leads. The client asks it when its connection string names more
-// than one node, or begins with esdb+discover.
+// gossipService tells who belongs to the cluster, and who leads. The client asks it when its connection string names
+// more than one node, or begins with esdb+discover.
 type gossipService struct {
 	gossip.UnimplementedGossipServer
 	server   *Server

@@ -9,9 +9,9 @@ import (
 )
 
 // group is a persistent subscription: one reader of a stream or of $all, whose events several consumers share. It keeps
-// the order in which it first saw the events, hands each to one consumer, and knows it as done once it is acked, skipped or
-// parked. Its checkpoint stands behind the lowest event from which on all are done; what it knows above the checkpoint is
-// in memory only, and gone when the node or its leadership is.
+// the order in which it first saw the events, hands each to one consumer, and knows it as done once it is acked,
+// skipped or parked. Its checkpoint stands behind the lowest event from which on all are done; what it knows above the
+// checkpoint is in memory only, and gone when the node or its leadership is.
 //
 //	appeared   a new event was written             ack, nack   a consumer answered
 //	join       a consumer came                     leave       it went, and what it had is another's
@@ -103,8 +103,8 @@ func (g *group) begin() {
 	g.push()
 }
 
-// reset is what a restart of the node, a new leader, or an update of the group does: the consumers are dropped, and what
-// was acked above the checkpoint comes again.
+// reset is what a restart of the node, a new leader, or an update of the group does: the consumers are dropped, and
+// what was acked above the checkpoint comes again.
 func (g *group) reset(why error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -180,15 +180,15 @@ func (g *group) see(e *event) {
 	}
 }
 
-// read fills the buffer from history and says whether it got anything. Once it has reached the end, what is written comes
-// by appeared. The caller holds the lock.
+// read fills the buffer from history and says whether it got anything. Once it has reached the end, what is written
+// comes by appeared. The caller holds the lock.
 func (g *group) read() bool {
 	room := int(g.settings.historyBuffer) - len(g.buffer)
 	if room < int(g.settings.readBatch) {
 		return false
 	}
 	var batch []*event
-	end := false
+	var end bool
 	if g.stream != "" {
 		v := g.engine.look(g.stream)
 		batch = v.from(g.next)
@@ -204,7 +204,8 @@ func (g *group) read() bool {
 	return len(batch) > 0
 }
 
-// readAll gives the next events of $all that the filter lets pass, and whether they are the last. The caller holds the lock.
+// readAll gives the next events of $all that the filter lets pass, and whether they are the last. The caller holds the
+// lock.
 func (g *group) readAll(room int) (batch []*event, end bool) {
 	log, _ := g.engine.after(max(g.next, 1) - 1)
 	for _, e := range log {

@@ -44,8 +44,8 @@ func (g *group) leave(c *consumer) {
 	g.push()
 }
 
-// ack ends the messages of these ids, whoever has them. An id that is not in flight is nobody's fault: it may have timed
-// out, and been acked by its second consumer.
+// ack ends the messages of these ids, whoever has them. An id that is not in flight is nobody's fault: it may have
+// timed out, and been acked by its second consumer.
 func (g *group) ack(ids []uuid.UUID) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -1,6 +1,7 @@
 package esdbtest_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -15,7 +16,7 @@ func TestInFlightIsBufferSize(t *testing.T) {
 	t.Parallel()
 	now := newSteps()
 	c := clientOf(t, esdbtest.Start(t, now.options()...).ConnectionString())
-	newGroup(t, c, "s", "g", func(s *esdb.PersistentSubscriptionSettings) { s.CheckpointLowerBound, s.CheckpointAfter = 1, 300 })
+	newGroup(t, c, "s", "g", func(s *tuning) { s.CheckpointLowerBound, s.CheckpointAfter = 1, 300 })
 	mustAppend(t, c, "s", someEvents(60)...)
 
 	// Given a consumer with room for 16, when nothing is acked, then 16 come.
@@ -62,7 +63,7 @@ func TestInFlightIsBufferSize(t *testing.T) {
 func TestNacks(t *testing.T) {
 	t.Parallel()
 	c := clientOf(t, esdbtest.Start(t).ConnectionString())
-	newGroup(t, c, "s", "g", func(s *esdb.PersistentSubscriptionSettings) { s.MaxRetryCount = 3 })
+	newGroup(t, c, "s", "g", func(s *tuning) { s.MaxRetryCount = 3 })
 	mustAppend(t, c, "s", someEvents(7)...)
 	m := join(t, c, "s", "g", 10)
 	first := m.take(7)
@@ -91,7 +92,7 @@ func TestNacks(t *testing.T) {
 	m.nack(esdb.NackActionSkip, first[3])
 	m.nack(esdb.NackActionStop, first[5])
 	m.ack(first[6])
-	until(t, c, "s", "g", "all is done", func(s *esdb.PersistentSubscriptionStats) bool { return s.TotalInFlightMessages == 0 })
+	until(t, c, "s", "g", "all is done", func(s *counters) bool { return s.TotalInFlightMessages == 0 })
 	same(t, "parked", 2, statsOf(t, c, "s", "g").ParkedMessagesCount)
 	m.idle()
 
@@ -104,7 +105,9 @@ func TestNacks(t *testing.T) {
 		reasons = append(reasons, string(p.Event.UserMetadata))
 	}
 	same(t, "links", "$> 1@s, $> 2@s", strings.Join(links, ", "))
-	for i, want := range []string{`"reason": "Reached retry count of 3"`, `"reason": "Client explicitly NAK'ed message.\ntest"`} {
+	for i, want := range []string{
+		`"reason": "Reached retry count of 3"`, `"reason": "Client explicitly NAK'ed message.\ntest"`,
+	} {
 		if !strings.Contains(reasons[i], want) || !strings.Contains(reasons[i], `"added": "`) {
 			t.Errorf("parked because %s, want %s", reasons[i], want)
 		}
@@ -114,11 +117,11 @@ func TestNacks(t *testing.T) {
 func TestNoRetriesPark(t *testing.T) {
 	t.Parallel()
 	c := clientOf(t, esdbtest.Start(t).ConnectionString())
-	newGroup(t, c, "s", "g", func(s *esdb.PersistentSubscriptionSettings) { s.MaxRetryCount = 0 })
+	newGroup(t, c, "s", "g", func(s *tuning) { s.MaxRetryCount = 0 })
 	mustAppend(t, c, "s", someEvents(1)...)
 	m := join(t, c, "s", "g", 10)
 	m.nack(esdb.NackActionRetry, m.take(1)...)
-	until(t, c, "s", "g", "parked", func(s *esdb.PersistentSubscriptionStats) bool { return s.ParkedMessagesCount == 1 })
+	until(t, c, "s", "g", "parked", func(s *counters) bool { return s.ParkedMessagesCount == 1 })
 	m.idle()
 }
 
@@ -126,12 +129,12 @@ func TestTimeouts(t *testing.T) {
 	t.Parallel()
 	now := newSteps()
 	c := clientOf(t, esdbtest.Start(t, now.options()...).ConnectionString())
-	newGroup(t, c, "s", "g", func(s *esdb.PersistentSubscriptionSettings) { s.MessageTimeout, s.MaxRetryCount = 500, 2 })
+	newGroup(t, c, "s", "g", func(s *tuning) { s.MessageTimeout, s.MaxRetryCount = 500, 2 })
 	mustAppend(t, c, "s", someEvents(2)...)
 	m := join(t, c, "s", "g", 10)
 	got := m.take(2)
 	m.ack(got[1])
-	until(t, c, "s", "g", "one is acked", func(s *esdb.PersistentSubscriptionStats) bool { return s.TotalInFlightMessages == 1 })
+	until(t, c, "s", "g", "one is acked", func(s *counters) bool { return s.TotalInFlightMessages == 1 })
 
 	// Below the timeout nothing happens; behind it the event comes again, until it had its tries.
 	now.pass(400 * time.Millisecond)
@@ -151,12 +154,12 @@ func TestTimeouts(t *testing.T) {
 	now.pass(time.Second)
 	same(t, "again", "2/1", told(m.take(1)))
 	m.ack(late...)
-	until(t, c, "s", "g", "it is acked", func(s *esdb.PersistentSubscriptionStats) bool { return s.TotalInFlightMessages == 0 })
+	until(t, c, "s", "g", "it is acked", func(s *counters) bool { return s.TotalInFlightMessages == 0 })
 	now.pass(time.Hour)
 	m.idle()
 
 	// Timeout 0: each look finds it too late.
-	newGroup(t, c, "z", "g", func(s *esdb.PersistentSubscriptionSettings) { s.MessageTimeout, s.MaxRetryCount = 0, 2 })
+	newGroup(t, c, "z", "g", func(s *tuning) { s.MessageTimeout, s.MaxRetryCount = 0, 2 })
 	mustAppend(t, c, "z", someEvents(1)...)
 	z := join(t, c, "z", "g", 10)
 	z.take(1)
@@ -176,20 +179,21 @@ func TestDisconnect(t *testing.T) {
 	a.ack(got[:5]...)
 	same(t, "after five acks", "10/0 11/0 12/0 13/0 14/0", told(a.take(5)))
 	a.close()
-	until(t, c, "s", "g", "it is gone", func(s *esdb.PersistentSubscriptionStats) bool { return s.RetryBufferCount == 10 })
+	until(t, c, "s", "g", "it is gone", func(s *counters) bool { return s.RetryBufferCount == 10 })
 
 	// then the next one gets those first, in order, counted as tried, and no acked one.
 	b := join(t, c, "s", "g", 30)
-	same(t, "the next consumer gets", "5/1 6/1 7/1 8/1 9/1 10/1 11/1 12/1 13/1 14/1 15/0 16/0 17/0 18/0 19/0", told(b.take(15)))
+	same(t, "the next consumer gets",
+		"5/1 6/1 7/1 8/1 9/1 10/1 11/1 12/1 13/1 14/1 15/0 16/0 17/0 18/0 19/0", told(b.take(15)))
 
 	// A disconnect never parks, however often.
-	newGroup(t, c, "m", "g", func(s *esdb.PersistentSubscriptionSettings) { s.MaxRetryCount = 2 })
+	newGroup(t, c, "m", "g", func(s *tuning) { s.MaxRetryCount = 2 })
 	mustAppend(t, c, "m", someEvents(1)...)
 	for want := range 6 {
 		m := join(t, c, "m", "g", 10)
 		same(t, "retries", want, m.take(1)[0].RetryCount)
 		m.close()
-		until(t, c, "m", "g", "it is gone", func(s *esdb.PersistentSubscriptionStats) bool { return s.RetryBufferCount == 1 })
+		until(t, c, "m", "g", "it is gone", func(s *counters) bool { return s.RetryBufferCount == 1 })
 	}
 }
 
@@ -208,7 +212,9 @@ func TestDuplicateIDs(t *testing.T) {
 	mustAppend(t, c, "x2", twin...)
 	mustAppend(t, c, "x3", someEvents(1)...)
 	got := m.take(3)
-	same(t, "delivered", "x1 x2 x3", got[0].Event.Event.StreamID+" "+got[1].Event.Event.StreamID+" "+got[2].Event.Event.StreamID)
+	for i, e := range got {
+		same(t, "delivered", fmt.Sprint("x", i+1), e.Event.Event.StreamID)
+	}
 	m.ack(got[0], got[2])
 	slots := func() *esdb.PersistentSubscriptionInfo {
 		i, err := c.GetPersistentSubscriptionInfoToAll(t.Context(), "g", esdb.GetPersistentSubscriptionOptions{})

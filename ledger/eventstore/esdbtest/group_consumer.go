@@ -48,8 +48,8 @@ func (c *consumer) take(m *message, resolve bool) {
 	c.nudge()
 }
 
-// release gives the room of a message back. Of two events with one id only one room comes back, as on a real server. The
-// group's lock is held.
+// release gives the room of a message back. Of two events with one id only one room comes back, as on a real server.
+// The group's lock is held.
 func (c *consumer) release(id uuid.UUID) {
 	if _, ok := c.unconfirmed[id]; ok {
 		delete(c.unconfirmed, id)

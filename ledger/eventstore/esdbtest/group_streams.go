@@ -13,11 +13,12 @@ import (
 func (g *group) parkedStream() string     { return "$persistentsubscription-" + g.key + "-parked" }
 func (g *group) checkpointStream() string { return "$persistentsubscription-" + g.key + "-checkpoint" }
 
-// park writes a link to the event into the parked stream, with the reason, and is done with it. The caller holds the lock.
+// park writes a link to the event into the parked stream, with the reason, and is done with it. The caller holds the
+// lock.
 func (g *group) park(m *message, reason string) {
 	g.free(m.event.id)
 	target, link := g.engine.resolve(m.event)
-	data := ""
+	var data string
 	switch {
 	case target == nil:
 		data = string(link.data) // where it pointed to, though nothing is there
@@ -38,8 +39,8 @@ func (g *group) park(m *message, reason string) {
 
 func linkTo(e *event) string { return fmt.Sprintf("%d@%s", e.revision, e.stream) }
 
-// replay puts the parked messages, below the number stop of the parked stream if that is given, behind those that wait to
-// be sent again, and takes them from the parked stream.
+// replay puts the parked messages, below the number stop of the parked stream if that is given, behind those that wait
+// to be sent again, and takes them from the parked stream.
 func (g *group) replay(stop int64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -58,8 +59,8 @@ func (g *group) replay(stop int64) {
 	g.push()
 }
 
-// writeCheckpoint writes down how far all is done, when enough was done and enough time went by since the last time. The
-// caller holds the lock.
+// writeCheckpoint writes down how far all is done, when enough was done and enough time went by since the last time.
+// The caller holds the lock.
 func (g *group) writeCheckpoint(tick bool) {
 	n := g.done - g.mark.done
 	many := n >= uint64(max(g.settings.maxCheckpoint, 1))   //nolint:gosec // at least 1

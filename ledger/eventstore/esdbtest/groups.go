@@ -11,9 +11,9 @@ import (
 	"google.golang.org/grpc/codes"
 )
 
-// groups are the persistent subscriptions of a database. One node runs them, the leader: start reads on from each group's
-// checkpoint, stop drops the consumers and forgets what stands above it. Between the two one goroutine follows the log and
-// the seconds, and tells the groups.
+// groups are the persistent subscriptions of a database. One node runs them, the leader: start reads on from each
+// group's checkpoint, stop drops the consumers and forgets what stands above it. Between the two one goroutine follows
+// the log and the seconds, and tells the groups.
 type groups struct {
 	engine *engine
 	clock  func() time.Time

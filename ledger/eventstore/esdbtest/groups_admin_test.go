@@ -20,7 +20,7 @@ import (
 func TestGroupAdministration(t *testing.T) {
 	t.Parallel()
 	c := clientOf(t, esdbtest.Start(t).ConnectionString())
-	create := func(group string, change func(*esdb.PersistentSubscriptionSettings)) error {
+	create := func(group string, change func(*tuning)) error {
 		return makeGroup(t, c, "s", group, change)
 	}
 	toAll := func() error {
@@ -40,15 +40,16 @@ func TestGroupAdministration(t *testing.T) {
 		{"batches as large as the buffer", "Unknown/Internal",
 			"Subscription group bad on stream s failed: 'Specified argument was out of the range of valid values. " +
 				"(Parameter 'ReadBatchSize may not be greater than or equal to BufferSize')'",
-			create("bad", func(s *esdb.PersistentSubscriptionSettings) { s.ReadBatchSize, s.HistoryBufferSize = 20, 20 })},
+			create("bad", func(s *tuning) { s.ReadBatchSize, s.HistoryBufferSize = 20, 20 })},
 		{"a minimum above the maximum", "ok", "", create("bad2",
-			func(s *esdb.PersistentSubscriptionSettings) { s.CheckpointLowerBound, s.CheckpointUpperBound = 100, 10 })},
+			func(s *tuning) { s.CheckpointLowerBound, s.CheckpointUpperBound = 100, 10 })},
 		{"colons in the name", "ok", "", create("a::b", nil)},
 		{"no name", "ok", "", create("", nil)},
 		{"$all as a stream", "Unknown/Unknown", "Envelope callback expected either CreatePersistentSubscriptionToAllCompleted " +
 			"or NotHandled, received CreatePersistentSubscriptionToStreamCompleted instead", makeGroup(t, c, "$all", "x", nil)},
-		{"far beyond the end of $all", "Unknown/Internal", "Subscription group far on stream $all failed: 'Invalid Start From " +
-			"position: commit position must be less than or equal to the last commit position in the transaction file.'",
+		{"far beyond the end of $all", "Unknown/Internal",
+			"Subscription group far on stream $all failed: 'Invalid Start From " +
+				"position: commit position must be less than or equal to the last commit position in the transaction file.'",
 			c.CreatePersistentSubscriptionToAll(t.Context(), "far", esdb.PersistentAllSubscriptionOptions{
 				StartFrom: esdb.Position{Commit: 1 << 50, Prepare: 1 << 50}, Settings: groupSettings(nil)})},
 		{"delete a missing one", missing, "Subscription group none on stream s does not exist.",
@@ -64,8 +65,10 @@ func TestGroupAdministration(t *testing.T) {
 			second(tryJoin(t, c, "s", "none", 10))},
 		{"list of a stream without", missing, "Subscription group  on stream none does not exist.", second(
 			c.ListPersistentSubscriptionsForStream(t.Context(), "none", esdb.ListPersistentSubscriptionsOptions{}))},
-		{"delete", "ok", "", c.DeletePersistentSubscription(t.Context(), "s", "g2", esdb.DeletePersistentSubscriptionOptions{})},
-		{"delete to $all", "ok", "", c.DeletePersistentSubscriptionToAll(t.Context(), "g", esdb.DeletePersistentSubscriptionOptions{})},
+		{"delete", "ok", "",
+			c.DeletePersistentSubscription(t.Context(), "s", "g2", esdb.DeletePersistentSubscriptionOptions{})},
+		{"delete to $all", "ok", "",
+			c.DeletePersistentSubscriptionToAll(t.Context(), "g", esdb.DeletePersistentSubscriptionOptions{})},
 	} {
 		same(t, x.what, x.want, answerOf(x.err))
 		var g interface{ GRPCStatus() *status.Status }
@@ -97,7 +100,7 @@ func TestGroupTrailers(t *testing.T) {
 	t.Parallel()
 	server := esdbtest.Start(t)
 	c := clientOf(t, server.ConnectionString())
-	newGroup(t, c, "s", "g", func(s *esdb.PersistentSubscriptionSettings) { s.MaxSubscriberCount = 1 })
+	newGroup(t, c, "s", "g", func(s *tuning) { s.MaxSubscriberCount = 1 })
 	raw := persistent.NewPersistentSubscriptionsClient(rawTo(t, server.Address()))
 	read := func(group string) (string, metadata.MD, error) {
 		r, err := raw.Read(t.Context())
@@ -122,7 +125,8 @@ func TestGroupTrailers(t *testing.T) {
 	}
 	same(t, "confirmation", "s::g", id)
 	_, full, err := read("g")
-	same(t, "one too many", "Maximum subscriptions reached for subscription group g on stream s.", status.Convert(err).Message())
+	same(t, "one too many", "Maximum subscriptions reached for subscription group g on stream s.",
+		status.Convert(err).Message())
 	same(t, "its code", "FailedPrecondition", status.Code(err).String())
 	_, missing, _ := read("none")
 	var exists metadata.MD
@@ -149,14 +153,14 @@ func TestGroupTrailers(t *testing.T) {
 func TestMaxSubscribers(t *testing.T) {
 	t.Parallel()
 	c := clientOf(t, esdbtest.Start(t).ConnectionString())
-	newGroup(t, c, "s", "g", func(s *esdb.PersistentSubscriptionSettings) { s.MaxSubscriberCount = 1 })
+	newGroup(t, c, "s", "g", func(s *tuning) { s.MaxSubscriberCount = 1 })
 	mustAppend(t, c, "s", someEvents(3)...)
 	a := join(t, c, "s", "g", 10)
 	same(t, "the first gets", "0/0 1/0 2/0", told(a.take(3)))
 	_, err := tryJoin(t, c, "s", "g", 10)
 	same(t, "the second", "Unknown/FailedPrecondition", answerOf(err))
 	a.close()
-	until(t, c, "s", "g", "the first is gone", func(s *esdb.PersistentSubscriptionStats) bool { return s.RetryBufferCount == 3 })
+	until(t, c, "s", "g", "the first is gone", func(s *counters) bool { return s.RetryBufferCount == 3 })
 	same(t, "then the second gets", "0/1 1/1 2/1", told(join(t, c, "s", "g", 10).take(3)))
 }
 
@@ -167,11 +171,9 @@ func TestGroupDeletedUnderConsumer(t *testing.T) {
 	mustAppend(t, c, "s", someEvents(4)...)
 	m := join(t, c, "s", "g", 10)
 	m.nack(esdb.NackActionPark, m.take(4)[:2]...)
-	until(t, c, "s", "g", "parked", func(s *esdb.PersistentSubscriptionStats) bool { return s.ParkedMessagesCount == 2 })
+	until(t, c, "s", "g", "parked", func(s *counters) bool { return s.ParkedMessagesCount == 2 })
 
-	if err := c.DeletePersistentSubscription(t.Context(), "s", "g", esdb.DeletePersistentSubscriptionOptions{}); err != nil {
-		t.Fatal(err)
-	}
+	must(t, c.DeletePersistentSubscription(t.Context(), "s", "g", esdb.DeletePersistentSubscriptionOptions{}))
 	dropped := m.next().SubscriptionDropped
 	same(t, "dropped with", "plain/Canceled", answerOf(dropped.Error))
 	same(t, "saying", "Subscription group g on stream s was dropped.", status.Convert(dropped.Error).Message())
@@ -189,7 +191,7 @@ func TestGroupUpdatedUnderConsumer(t *testing.T) {
 	t.Parallel()
 	now := newSteps()
 	c := clientOf(t, esdbtest.Start(t, now.options()...).ConnectionString())
-	newGroup(t, c, "s", "g", func(s *esdb.PersistentSubscriptionSettings) { s.CheckpointLowerBound = 1 })
+	newGroup(t, c, "s", "g", func(s *tuning) { s.CheckpointLowerBound = 1 })
 	mustAppend(t, c, "s", someEvents(10)...)
 	m := join(t, c, "s", "g", 5)
 	m.ack(m.take(5)...)
@@ -197,7 +199,7 @@ func TestGroupUpdatedUnderConsumer(t *testing.T) {
 	now.pass(3e9)
 
 	if err := c.UpdatePersistentSubscription(t.Context(), "s", "g", esdb.PersistentStreamSubscriptionOptions{
-		StartFrom: esdb.Start{}, Settings: groupSettings(func(s *esdb.PersistentSubscriptionSettings) { s.MaxRetryCount = 77 }),
+		StartFrom: esdb.Start{}, Settings: groupSettings(func(s *tuning) { s.MaxRetryCount = 77 }),
 	}); err != nil {
 		t.Fatal(err)
 	}

@@ -41,7 +41,7 @@ func TestReplayParked(t *testing.T) {
 	parked := func(n int64) {
 		t.Helper()
 		until(t, c, "s", "g", fmt.Sprint(n, " parked"),
-			func(s *esdb.PersistentSubscriptionStats) bool { return s.ParkedMessagesCount == n })
+			func(s *counters) bool { return s.ParkedMessagesCount == n })
 	}
 	replay(0) // nothing was ever parked
 	got := m.take(4)
@@ -76,7 +76,7 @@ func TestReplayParked(t *testing.T) {
 		same(t, "retried", fmt.Sprintf("e:1<-3/%d", want), linked(again))
 	}
 	m.ack(again...)
-	until(t, c, "s", "g", "done", func(s *esdb.PersistentSubscriptionStats) bool { return s.TotalInFlightMessages == 0 })
+	until(t, c, "s", "g", "done", func(s *counters) bool { return s.TotalInFlightMessages == 0 })
 	parked(0)
 	replay(0)
 	m.idle()
@@ -89,7 +89,7 @@ func TestReplayTwiceAtOnce(t *testing.T) {
 	mustAppend(t, c, "s", someEvents(20)...)
 	a := join(t, c, "s", "g", 20)
 	a.nack(esdb.NackActionPark, a.take(20)...)
-	until(t, c, "s", "g", "parked", func(s *esdb.PersistentSubscriptionStats) bool { return s.ParkedMessagesCount == 20 })
+	until(t, c, "s", "g", "parked", func(s *counters) bool { return s.ParkedMessagesCount == 20 })
 	b := join(t, c, "s", "g", 20)
 	for range 2 {
 		if err := c.ReplayParkedMessages(t.Context(), "s", "g", esdb.ReplayParkedMessagesOptions{}); err != nil {

@@ -16,7 +16,7 @@ func TestGroupGoesOnFromItsCheckpoint(t *testing.T) {
 	now := newSteps()
 	server := esdbtest.Start(t, now.options()...)
 	c := clientOf(t, server.ConnectionString())
-	newGroup(t, c, "s", "g", func(s *esdb.PersistentSubscriptionSettings) { s.CheckpointLowerBound, s.CheckpointAfter = 1, 200 })
+	newGroup(t, c, "s", "g", func(s *tuning) { s.CheckpointLowerBound, s.CheckpointAfter = 1, 200 })
 	mustAppend(t, c, "s", someEvents(40)...)
 	m := join(t, c, "s", "g", 30)
 	for i, e := range m.take(30) {
@@ -29,7 +29,7 @@ func TestGroupGoesOnFromItsCheckpoint(t *testing.T) {
 		}
 	}
 	until(t, c, "s", "g", "all but one are settled",
-		func(s *esdb.PersistentSubscriptionStats) bool { return s.TotalInFlightMessages == 11 })
+		func(s *counters) bool { return s.TotalInFlightMessages == 11 })
 	now.pass(time.Second)
 
 	for name, again := range map[string]func(){
@@ -62,7 +62,7 @@ func TestCheckpointsAreRare(t *testing.T) {
 	t.Parallel()
 	now := newSteps()
 	c := clientOf(t, esdbtest.Start(t, now.options()...).ConnectionString())
-	newGroup(t, c, "s", "g", func(s *esdb.PersistentSubscriptionSettings) {
+	newGroup(t, c, "s", "g", func(s *tuning) {
 		s.CheckpointLowerBound, s.CheckpointUpperBound, s.CheckpointAfter = 5, 20, 2000
 	})
 	m := join(t, c, "s", "g", 100)
@@ -70,7 +70,7 @@ func TestCheckpointsAreRare(t *testing.T) {
 		t.Helper()
 		mustAppend(t, c, "s", someEvents(n)...)
 		m.ack(m.take(n)...)
-		until(t, c, "s", "g", "acked", func(s *esdb.PersistentSubscriptionStats) bool { return s.TotalInFlightMessages == 0 })
+		until(t, c, "s", "g", "acked", func(s *counters) bool { return s.TotalInFlightMessages == 0 })
 	}
 	last := func() string {
 		t.Helper()

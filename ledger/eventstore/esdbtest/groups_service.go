@@ -64,8 +64,8 @@ func (s *groupsService) Create(ctx context.Context, req *pp.CreateReq) (*pp.Crea
 	return &pp.CreateResp{}, nil
 }
 
-// Update gives a group new settings. Its consumers are dropped, it goes on from its checkpoint, or from the new start if it
-// never wrote one, and keeps its filter.
+// Update gives a group new settings. Its consumers are dropped, it goes on from its checkpoint, or from the new start
+// if it never wrote one, and keeps its filter.
 func (s *groupsService) Update(ctx context.Context, req *pp.UpdateReq) (*pp.UpdateResp, error) {
 	o := req.GetOptions()
 	stream, start := s.updatedStart(o)
@@ -76,7 +76,8 @@ func (s *groupsService) Update(ctx context.Context, req *pp.UpdateReq) (*pp.Upda
 	if g == nil {
 		return nil, errGroupMissing(stream, o.GetGroupName())
 	}
-	settings, err := settingsOf(stream, o.GetGroupName(), o.GetSettings(), o.GetSettings().GetNamedConsumerStrategy().String())
+	strategy := o.GetSettings().GetNamedConsumerStrategy().String()
+	settings, err := settingsOf(stream, o.GetGroupName(), o.GetSettings(), strategy)
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +144,8 @@ func (s *groupsService) ReplayParked(ctx context.Context, req *pp.ReplayParkedRe
 }
 
 func (s *groupsService) RestartSubsystem(ctx context.Context, _ *shared.Empty) (*shared.Empty, error) {
-	if err := s.server.calls.before(ctx, newCall(ctx, pp.PersistentSubscriptions_RestartSubsystem_FullMethodName)); err != nil {
+	call := newCall(ctx, pp.PersistentSubscriptions_RestartSubsystem_FullMethodName)
+	if err := s.server.calls.before(ctx, call); err != nil {
 		return nil, err
 	}
 	s.groups.restart()

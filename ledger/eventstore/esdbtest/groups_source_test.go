@@ -41,7 +41,7 @@ func TestGroupStarts(t *testing.T) {
 func TestGroupReadsHistory(t *testing.T) {
 	t.Parallel()
 	c := clientOf(t, esdbtest.Start(t).ConnectionString())
-	newGroup(t, c, "s", "g", func(s *esdb.PersistentSubscriptionSettings) {
+	newGroup(t, c, "s", "g", func(s *tuning) {
 		s.HistoryBufferSize, s.ReadBatchSize, s.LiveBufferSize = 10, 3, 10
 	})
 	const n = 300
@@ -68,13 +68,13 @@ func TestGroupLinks(t *testing.T) {
 	}
 	for resolve, want := range map[bool]string{false: "$>:0/0 $>:1/0 $>:2/0", true: "e:0<-0/0 nil<-1/0 e:1<-2/0"} {
 		name := fmt.Sprint(resolve)
-		newGroup(t, c, "l", name, func(s *esdb.PersistentSubscriptionSettings) { s.ResolveLinkTos = resolve })
+		newGroup(t, c, "l", name, func(s *tuning) { s.ResolveLinkTos = resolve })
 		m := join(t, c, "l", name, 20)
 		got := m.take(3)
 		same(t, "resolve "+name, want, linked(got))
 		m.ack(got...)
 		until(t, c, "l", name, "acked by the link's id",
-			func(s *esdb.PersistentSubscriptionStats) bool { return s.TotalInFlightMessages == 0 })
+			func(s *counters) bool { return s.TotalInFlightMessages == 0 })
 	}
 }
 
@@ -89,9 +89,8 @@ func TestGroupAndDeletions(t *testing.T) {
 	}
 	tombstone := func(stream string) {
 		t.Helper()
-		if _, err := c.TombstoneStream(t.Context(), stream, esdb.TombstoneStreamOptions{ExpectedRevision: esdb.Any{}}); err != nil {
-			t.Fatal(err)
-		}
+		_, err := c.TombstoneStream(t.Context(), stream, esdb.TombstoneStreamOptions{ExpectedRevision: esdb.Any{}})
+		must(t, err)
 	}
 	// A tombstone is an event, and its number is the largest there is.
 	newGroup(t, c, "tomb", "g", nil)
@@ -162,8 +161,10 @@ func TestGroupToAll(t *testing.T) {
 	same(t, "from a position, inclusive", "x2:1 x2:2 x3:0", told(to("at", at, prefixed("x")), 3))
 	same(t, "from behind a position", "x2:2 x3:0",
 		told(to("odd", esdb.Position{Commit: at.Commit + 1, Prepare: at.Prepare + 1}, prefixed("x")), 2))
-	same(t, "by regex", "x3:0", told(to("regex", at, &esdb.SubscriptionFilter{Type: esdb.StreamFilterType, Regex: "^x[34]$"}), 1))
-	same(t, "by type", "x2:1 x2:2", told(to("type", at, &esdb.SubscriptionFilter{Type: esdb.EventFilterType, Prefixes: []string{"e"}}), 2))
+	regex := &esdb.SubscriptionFilter{Type: esdb.StreamFilterType, Regex: "^x[34]$"}
+	same(t, "by regex", "x3:0", told(to("regex", at, regex), 1))
+	byType := &esdb.SubscriptionFilter{Type: esdb.EventFilterType, Prefixes: []string{"e"}}
+	same(t, "by type", "x2:1 x2:2", told(to("type", at, byType), 2))
 	same(t, "without a filter", "x2:1", told(to("unfiltered", at, nil), 1))
 	to("nothing", esdb.Start{}, prefixed("nobody")).idle()
 
@@ -193,7 +194,7 @@ func TestConsumerStrategies(t *testing.T) {
 		{esdb.ConsumerStrategyPinned, "0 1 2 3", ""},
 	} {
 		stream := string(x.strategy)
-		newGroup(t, c, stream, "g", func(s *esdb.PersistentSubscriptionSettings) { s.ConsumerStrategyName = x.strategy })
+		newGroup(t, c, stream, "g", func(s *tuning) { s.ConsumerStrategyName = x.strategy })
 		a, b := join(t, c, stream, "g", 4), join(t, c, stream, "g", 4)
 		mustAppend(t, c, stream, someEvents(16)...)
 		same(t, stream+", the first consumer", x.a, numbers(a, len(strings.Fields(x.a))))
@@ -217,7 +218,7 @@ func TestPinnedStreams(t *testing.T) {
 	t.Parallel()
 	c := clientOf(t, esdbtest.Start(t).ConnectionString())
 	if err := c.CreatePersistentSubscriptionToAll(t.Context(), "g", esdb.PersistentAllSubscriptionOptions{
-		StartFrom: esdb.Start{}, Filter: prefixed("p"), Settings: groupSettings(func(s *esdb.PersistentSubscriptionSettings) {
+		StartFrom: esdb.Start{}, Filter: prefixed("p"), Settings: groupSettings(func(s *tuning) {
 			s.ConsumerStrategyName = esdb.ConsumerStrategyPinned
 		})}); err != nil {
 		t.Fatal(err)

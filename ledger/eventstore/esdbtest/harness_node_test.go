@@ -18,6 +18,12 @@ import (
 	"hookledger/ledger/eventstore/esdbtest"
 )
 
+// What the client calls a group's settings, and what it counts.
+type (
+	tuning   = esdb.PersistentSubscriptionSettings
+	counters = esdb.PersistentSubscriptionStats
+)
+
 // patience is how long a test waits for what must come; it is never waited for in vain.
 const patience = 30 * time.Second
 
@@ -285,20 +291,20 @@ func told(events []*esdb.EventAppeared) string {
 }
 
 // newGroup makes a group with settings, from the start.
-func newGroup(t *testing.T, c *esdb.Client, stream, name string, change func(*esdb.PersistentSubscriptionSettings)) {
+func newGroup(t *testing.T, c *esdb.Client, stream, name string, change func(*tuning)) {
 	t.Helper()
 	if err := makeGroup(t, c, stream, name, change); err != nil {
 		t.Fatalf("create group %s of %s: %v", name, stream, err)
 	}
 }
 
-func makeGroup(t *testing.T, c *esdb.Client, stream, name string, change func(*esdb.PersistentSubscriptionSettings)) error {
+func makeGroup(t *testing.T, c *esdb.Client, stream, name string, change func(*tuning)) error {
 	t.Helper()
 	return c.CreatePersistentSubscription(t.Context(), stream, name,
 		esdb.PersistentStreamSubscriptionOptions{StartFrom: esdb.Start{}, Settings: groupSettings(change)})
 }
 
-func groupSettings(change func(*esdb.PersistentSubscriptionSettings)) *esdb.PersistentSubscriptionSettings {
+func groupSettings(change func(*tuning)) *tuning {
 	s := esdb.SubscriptionSettingsDefault()
 	if change != nil {
 		change(&s)
@@ -307,7 +313,7 @@ func groupSettings(change func(*esdb.PersistentSubscriptionSettings)) *esdb.Pers
 }
 
 // stats asks for a group's counters.
-func statsOf(t *testing.T, c *esdb.Client, stream, name string) *esdb.PersistentSubscriptionStats {
+func statsOf(t *testing.T, c *esdb.Client, stream, name string) *counters {
 	t.Helper()
 	return infoOf(t, c, stream, name).Stats
 }
@@ -322,7 +328,7 @@ func infoOf(t *testing.T, c *esdb.Client, stream, name string) *esdb.PersistentS
 }
 
 // until asks for a group's counters until they are as wanted: acks and nacks arrive when they arrive.
-func until(t *testing.T, c *esdb.Client, stream, name, what string, ok func(*esdb.PersistentSubscriptionStats) bool) {
+func until(t *testing.T, c *esdb.Client, stream, name, what string, ok func(*counters) bool) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); ; {
 		s := statsOf(t, c, stream, name)

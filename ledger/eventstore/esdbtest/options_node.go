@@ -51,8 +51,8 @@ func WithOutage(d time.Duration) Option {
 	}
 }
 
-// prepare sets up what stands between a server's calls and its services: who may call, whether this node may answer, the
-// hooks of its options, and its faults.
+// prepare sets up what stands between a server's calls and its services: who may call, whether this node may answer,
+// the hooks of its options, and its faults.
 func (s *Server) prepare() {
 	s.outages = outages{s}
 	s.network = newNetwork(&s.cfg)
