@@ -9,13 +9,14 @@ RACE_PACKAGES ?= ./ledger/... ./vault/... ./ingest/... ./projections/... ./deliv
 # What walks through every file operation one after the other has no race to find, and takes minutes under the detector.
 RACE_SKIP     ?= ^(TestCrash|TestFailEveryOperation|TestDamage)
 ROUNDS        ?= 100
+ESDB          ?= 127.0.0.1:22113
 FUZZTIME      ?= 60s
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test race lint vet kill mutants fuzz bench verify openapi golden ci clean
+.PHONY: help build demo test race lint vet kill kill-eventstore mutants fuzz bench bench-eventstore verify openapi golden ci clean
 
 help: ## list the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  \033[1m%-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/hookledger
 	$(GO) build -trimpath -o bin/hookledger ./cmd/hookledger
@@ -42,8 +43,18 @@ fuzz: ## fuzz each fuzz target for FUZZTIME
 bench: ## measure the binary on loopback, beside a bare net/http client
 	$(GO) run ./cmd/hookledger bench
 
+bench-eventstore: ## the same with the ledger in an EventStoreDB, in a process of its own
+	mkdir -p bin && $(GO) build -trimpath -o bin/ ./cmd/hookledger && $(GO) build -o bin/esdb ./ledger/eventstore/esdbtest/serve
+	@bin/esdb --listen $(ESDB) > /dev/null & pid=$$!; trap 'kill $$pid' EXIT; \
+		bin/hookledger bench --store eventstore --eventstore 'esdb://$(ESDB)?tls=false'
+
 kill: ## kill the server with SIGKILL at random moments, ROUNDS times
-	HOOKLEDGER_KILL_ROUNDS=$(ROUNDS) $(GO) test -count=1 -timeout=30m -run TestSIGKILL ./cmd/hookledger
+	HOOKLEDGER_KILL_ROUNDS=$(ROUNDS) $(GO) test -count=1 -timeout=30m -run 'TestSIGKILLAtRandomMomentsLosesNothing$$' \
+		./cmd/hookledger
+
+kill-eventstore: ## the same with the ledger in an EventStoreDB of another process, whose faults fire at random
+	HOOKLEDGER_KILL_ROUNDS=$(ROUNDS) $(GO) test -count=1 -timeout=30m -run 'TestSIGKILL.*InEventStoreDB$$' \
+		./cmd/hookledger
 
 mutants: ## plant each bug of testdata/mutants; the suite must catch it
 	HOOKLEDGER_MUTANTS=1 $(GO) test -count=1 -timeout=30m -run TestMutantsAreCaught -v .

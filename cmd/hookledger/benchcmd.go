@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -13,7 +11,6 @@ import (
 
 	"hookledger/cmd/hookledger/bench"
 	"hookledger/cmd/hookledger/output"
-	"hookledger/ledger/pebblestore"
 )
 
 // benching holds bench's flags.
@@ -21,6 +18,7 @@ type benching struct {
 	n, runs, endpoints, pending int
 	latency                     time.Duration
 	subjects, dir               string
+	store                       storeFlags
 }
 
 func newBench(a *app) *cobra.Command {
@@ -32,12 +30,16 @@ same run. Each figure is the median of the runs; every clock stops when the read
 minutes, and needs an idle machine.
 
 CPU and memory are read from /proc, on Linux only. The data directories stand in --dir: name a folder on the
-disk that you want to know about, and not a file system in memory.`,
+disk that you want to know about, and not a file system in memory.
+
+With --store eventstore the ledger stands in the EventStoreDB that --eventstore names, which must be empty. It
+also says how many appends a delivery takes, and compares the store with a bare loop of its client.`,
 		Example: `  hookledger bench -o json
   hookledger bench -n 20000 --runs 1
   hookledger bench --endpoints 500 --receiver-latency 200ms -n 50000
   hookledger bench --subjects new
-  hookledger bench --pending 1000000`, Args: args(),
+  hookledger bench --pending 1000000
+  hookledger bench --store eventstore --eventstore 'esdb://127.0.0.1:2113?tls=false'`, Args: args(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.bench(cmd.Context(), f) }}
 	flags := c.Flags()
 	flags.IntVarP(&f.n, "number", "n", 200_000, "deliveries of each measurement")
@@ -47,6 +49,7 @@ disk that you want to know about, and not a file system in memory.`,
 	flags.StringVar(&f.subjects, "subjects", "none", "none, or new: each event is about a new subject, with a new key")
 	flags.IntVar(&f.pending, "pending", 0,
 		"measure the memory with so many deliveries due and an endpoint that hangs, and nothing else")
+	f.store.add(c)
 	flags.StringVar(&f.dir, "dir", "", "folder for the data directories (default: the one for temporary files)")
 	return c
 }
@@ -60,14 +63,24 @@ func (a *app) bench(ctx context.Context, f *benching) error {
 	case f.subjects != "none" && f.subjects != "new":
 		return usage("--subjects "+f.subjects+" is unknown", "give none or new")
 	}
+	store, err := a.storeConfig(&f.store)
+	if err != nil {
+		return err
+	}
 	binary, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("find this binary: %w", err)
 	}
 	cfg := bench.Config{Binary: binary, Dir: f.dir, N: f.n, Runs: f.runs, Endpoints: f.endpoints,
 		ReceiverLatency: f.latency,
-		NewSubjects:     f.subjects == "new", Pending: f.pending, CountRecords: countRecords, Say: a.note,
-		Bar: func(title string, total int64) bench.Bar { return output.NewProgress(a.err, title, total) }}
+		NewSubjects:     f.subjects == "new", Pending: f.pending, Say: a.note,
+		CountRecords: func(ctx context.Context, dataDir string) (int64, error) { return countRecords(ctx, dataDir, store) },
+		Bar:          func(title string, total int64) bench.Bar { return output.NewProgress(a.err, title, total) }}
+	if store.remote() {
+		if cfg.Elsewhere, err = benchElsewhere(ctx, store); err != nil {
+			return err
+		}
+	}
 	if f.pending > 0 {
 		r, err := bench.RunPending(ctx, cfg)
 		if err != nil {
@@ -80,22 +93,6 @@ func (a *app) bench(ctx context.Context, f *benching) error {
 		return err
 	}
 	return printFigures(a, r)
-}
-
-// countRecords counts the records of a ledger that no server uses.
-func countRecords(ctx context.Context, dataDir string) (n int64, err error) {
-	store, err := pebblestore.Open(pebblestore.Config{Dir: filepath.Join(dataDir, "ledger")})
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, store.Close()) }()
-	for _, rerr := range store.ReadAll(ctx, 0) {
-		if rerr != nil {
-			return n, fmt.Errorf("count the records: %w", rerr)
-		}
-		n++
-	}
-	return n, nil
 }
 
 // figure is one line of the table.

@@ -189,9 +189,37 @@ func TestDemoServesUntilItIsEnded(t *testing.T) {
 // TestBenchPrintsItsFigures runs it small: the figures mean nothing then, but each is measured.
 func TestBenchPrintsItsFigures(t *testing.T) {
 	t.Parallel()
+	got := benched(t, "--endpoints", "2", "--subjects", "new")
+	if got["disk_bytes_per_delivery"] == nil || got["adapter_ratio"] != nil {
+		t.Errorf("it printed %v", got)
+	}
+}
+
+// TestBenchInEventStoreDB: an event to one endpoint is three appends, one delivered to two is five; the database must
+// be empty.
+func TestBenchInEventStoreDB(t *testing.T) {
+	t.Parallel()
+	db := startESDB(t, 1, testSeed(t))
+	got := benched(t, append([]string{"--endpoints", "2"}, db.flags()...)...)
+	if got["appends_per_delivery"] != 2.5 {
+		t.Errorf("%v appends a delivery, with two of each event", got["appends_per_delivery"])
+	}
+	for _, name := range []string{"adapter_appends_per_s", "client_appends_per_s", "adapter_ratio"} {
+		if v, ok := got[name].(float64); !ok || v <= 0 {
+			t.Errorf("%s is %v", name, got[name])
+		}
+	}
+	again := runInBackground(t, nil, append([]string{"bench"}, db.flags()...)...)
+	if code := <-again.code; code != exitUsage || !strings.Contains(again.err.String(), "name an empty one") {
+		t.Errorf("on a database with a ledger: exit code %d, %s", code, again.err)
+	}
+}
+
+func benched(t *testing.T, args ...string) map[string]any {
+	t.Helper()
 	var errs, out bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), binary(t), "bench", "-n", "60", "--runs", "1", "--endpoints", "2",
-		"--subjects", "new", "--dir", t.TempDir(), "-o", "json")
+	cmd := exec.CommandContext(t.Context(), binary(t), append([]string{"bench", "-n", "60", "--runs", "1", "--dir",
+		t.TempDir(), "-o", "json"}, args...)...)
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := cmd.Run(); err != nil {
 		t.Fatalf("%v\n%s", err, &errs)
@@ -202,10 +230,10 @@ func TestBenchPrintsItsFigures(t *testing.T) {
 	}
 	for _, name := range []string{"bare_rps", "drain_dps", "drain_ratio", "e2e_dps", "e2e_ratio", "e2e_batch_dps",
 		"ack_p50_ms",
-		"ack_p99_ms", "latency_p50_ms", "latency_p99_ms", "fsync_p50_ms", "fsync_p99_ms", "records_per_delivery",
-		"disk_bytes_per_delivery"} {
+		"ack_p99_ms", "latency_p50_ms", "latency_p99_ms", "fsync_p50_ms", "fsync_p99_ms", "records_per_delivery"} {
 		if v, ok := got[name].(float64); !ok || v <= 0 {
 			t.Errorf("%s is %v", name, got[name])
 		}
 	}
+	return got
 }

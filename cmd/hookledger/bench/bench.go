@@ -19,6 +19,8 @@ type Config struct {
 	ReceiverLatency time.Duration // before each answer
 	NewSubjects     bool          // each event is about a new subject
 	Pending         int           // for RunPending
+	// Elsewhere is where the ledger stands if not in the data directories; nil: there.
+	Elsewhere *Elsewhere
 
 	// CountRecords counts the records of a data directory that no server uses.
 	CountRecords func(ctx context.Context, dataDir string) (int64, error)
@@ -68,7 +70,12 @@ type Result struct {
 	// From the last delivery of the drain until the read models had all of it.
 	ProjectionLag     float64 `json:"projection_lag_s"`
 	RecordsPerDeliver float64 `json:"records_per_delivery"`
-	DiskPerDelivery   float64 `json:"disk_bytes_per_delivery"`
+	DiskPerDelivery   float64 `json:"disk_bytes_per_delivery,omitempty"` // of the data directory with the ledger in it
+	// With the ledger elsewhere: see Elsewhere.
+	AppendsPerDelivery float64 `json:"appends_per_delivery,omitempty"`
+	AdapterAPS         float64 `json:"adapter_appends_per_s,omitempty"`
+	ClientAPS          float64 `json:"client_appends_per_s,omitempty"`
+	AdapterRatio       float64 `json:"adapter_ratio,omitempty"`
 }
 
 // run is one run's figures.
@@ -89,6 +96,12 @@ func Run(ctx context.Context, cfg Config) (_ *Result, err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	runs := make([]run, cfg.Runs)
+	if cfg.Elsewhere != nil {
+		if err := cfg.allElsewhere(ctx, dir, runs); err != nil {
+			return nil, err
+		}
+		return medianOf(runs), nil
+	}
 	for i := range runs {
 		cfg.Say("run %d of %d: %d deliveries each", i+1, cfg.Runs, cfg.N)
 		if err := cfg.one(ctx, filepath.Join(dir, fmt.Sprint(i)), i, &runs[i]); err != nil {
@@ -126,6 +139,12 @@ func (c *Config) drainRun(ctx context.Context, dir, prefix string, out *run) (er
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
+	return s.drain(ctx, prefix, out)
+}
+
+// drain measures the bare loop, then a backlog. The server must not deliver; afterwards it does.
+func (s *stage) drain(ctx context.Context, prefix string, out *run) error {
+	c := s.cfg
 	if err := s.startReceiver(ctx, "--latency", c.ReceiverLatency.String()); err != nil {
 		return err
 	}
@@ -168,23 +187,10 @@ func (c *Config) publishRun(ctx context.Context, dir, prefix string, out *run) (
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	if err := s.startReceiver(ctx, "--latency", c.ReceiverLatency.String()); err != nil {
+	if err := s.endToEndRates(ctx, prefix, out); err != nil {
 		return err
 	}
-	events := c.events()
-	deliveries := events * c.Endpoints
-	before := s.cpu()
-	acks, dps, err := s.endToEnd(ctx, prefix+"-e", events, 32, 1)
-	if err != nil {
-		return err
-	}
-	out.E2EDPS, out.AckP50, out.AckP99 = dps, acks.ms(50), acks.ms(99)
-	out.CPU = s.cpu().per1000(before, deliveries)
-	c.Say("  end to end: %.0f/s; ack p50 %.1f ms, p99 %.1f ms", dps, out.AckP50, out.AckP99)
-	if _, out.E2EBatchDPS, err = s.endToEnd(ctx, prefix+"-h", events, 32, 100); err != nil {
-		return err
-	}
-	c.Say("  end to end in batches of 100: %.0f/s", out.E2EBatchDPS)
+	deliveries := c.events() * c.Endpoints
 	out.RSS = s.serve.peakRSS()
 	if err := s.serve.stop(); err != nil {
 		return err
@@ -208,6 +214,29 @@ func (c *Config) publishRun(ctx context.Context, dir, prefix string, out *run) (
 	}
 	out.LatencyP50, out.LatencyP99 = latency.ms(50), latency.ms(99)
 	c.Say("  ack to arrival at %d/s: p50 %.2f ms, p99 %.2f ms", c.latencyRate(), out.LatencyP50, out.LatencyP99)
+	return nil
+}
+
+// endToEndRates publishes with a request an event, and with one for many.
+func (s *stage) endToEndRates(ctx context.Context, prefix string, out *run) error {
+	c := s.cfg
+	if err := s.startReceiver(ctx, "--latency", c.ReceiverLatency.String()); err != nil {
+		return err
+	}
+	events := c.events()
+	deliveries := events * c.Endpoints
+	before := s.cpu()
+	acks, dps, err := s.endToEnd(ctx, prefix+"-e", events, 32, 1)
+	if err != nil {
+		return err
+	}
+	out.E2EDPS, out.AckP50, out.AckP99 = dps, acks.ms(50), acks.ms(99)
+	out.CPU = s.cpu().per1000(before, deliveries)
+	c.Say("  end to end: %.0f/s; ack p50 %.1f ms, p99 %.1f ms", dps, out.AckP50, out.AckP99)
+	if _, out.E2EBatchDPS, err = s.endToEnd(ctx, prefix+"-h", events, 32, 100); err != nil {
+		return err
+	}
+	c.Say("  end to end in batches of 100: %.0f/s", out.E2EBatchDPS)
 	return nil
 }
 

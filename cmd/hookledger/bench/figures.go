@@ -128,6 +128,9 @@ func medianOf(runs []run) *Result {
 		func(r *Result) *float64 { return &r.ProjectionLag },
 		func(r *Result) *float64 { return &r.RecordsPerDeliver },
 		func(r *Result) *float64 { return &r.DiskPerDelivery },
+		func(r *Result) *float64 { return &r.AppendsPerDelivery },
+		func(r *Result) *float64 { return &r.AdapterAPS },
+		func(r *Result) *float64 { return &r.ClientAPS },
 	} {
 		figure(pick(out), pick)
 	}
@@ -137,6 +140,9 @@ func medianOf(runs []run) *Result {
 	if out.BareRPS > 0 {
 		out.DrainRatio, out.E2ERatio, out.E2EBatchRatio = out.DrainDPS/out.BareRPS, out.E2EDPS/out.BareRPS,
 			out.E2EBatchDPS/out.BareRPS
+	}
+	if out.ClientAPS > 0 {
+		out.AdapterRatio = out.AdapterAPS / out.ClientAPS
 	}
 	return out
 }

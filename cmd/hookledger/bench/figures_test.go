@@ -59,15 +59,32 @@ func TestResultNamesItsFigures(t *testing.T) {
 	t.Parallel()
 	var names []string
 	for f := range reflect.TypeFor[Result]().Fields() {
-		names = append(names, f.Tag.Get("json"))
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		names = append(names, name)
 	}
 	for _, want := range []string{"bare_rps", "drain_dps", "drain_ratio", "e2e_dps", "e2e_ratio", "ack_p50_ms",
 		"ack_p99_ms",
 		"latency_p50_ms", "latency_p99_ms", "fsync_p50_ms", "fsync_p99_ms", "cpu_s_per_1000", "rss_mb", "projection_lag_s",
-		"records_per_delivery", "disk_bytes_per_delivery"} {
+		"records_per_delivery", "disk_bytes_per_delivery", "appends_per_delivery", "adapter_ratio"} {
 		if !slices.Contains(names, want) {
 			t.Errorf("%s is missing", want)
 		}
+	}
+}
+
+func TestAppendsAreCountedWhateverTheirOutcome(t *testing.T) {
+	t.Parallel()
+	const metrics = `# TYPE hookledger_ledger_append_seconds histogram
+hookledger_ledger_append_seconds_bucket{outcome="appended",le="0.1"} 7
+hookledger_ledger_append_seconds_sum{outcome="appended"} 0.5
+hookledger_ledger_append_seconds_count{outcome="appended"} 7
+hookledger_ledger_append_seconds_count{outcome="conflict"} 1e+01
+`
+	if n, err := countAppends([]byte(metrics)); n != 17 || err != nil {
+		t.Errorf("%v appends, %v", n, err)
+	}
+	if _, err := countAppends([]byte("up 1\n")); err == nil {
+		t.Error("none were counted, and that is no error")
 	}
 }
 
@@ -145,7 +162,7 @@ func TestTailKeepsTheEnd(t *testing.T) {
 
 func TestChildThatFailsSaysWhy(t *testing.T) {
 	t.Parallel()
-	p, err := start(t.Context(), "/bin/sh", "-c", "echo broken >&2; exit 3")
+	p, err := start(t.Context(), "/bin/sh", nil, "-c", "echo broken >&2; exit 3")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,7 +177,7 @@ func TestChildThatFailsSaysWhy(t *testing.T) {
 
 func TestChildIsEndedByItsID(t *testing.T) {
 	t.Parallel()
-	p, err := start(t.Context(), "/bin/sh", "-c", "exec tail -f /dev/null")
+	p, err := start(t.Context(), "/bin/sh", nil, "-c", "exec tail -f /dev/null")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,8 +27,8 @@ type process struct {
 // stopGrace is how long a child may take to end in order.
 const stopGrace = 60 * time.Second
 
-// start runs the binary. The child's environment has no HOOKLEDGER_* of ours: it runs with its defaults.
-func start(ctx context.Context, binary string, args ...string) (*process, error) {
+// start runs the binary. The child's environment has no HOOKLEDGER_* of ours but env: it runs with its defaults.
+func start(ctx context.Context, binary string, env []string, args ...string) (*process, error) {
 	p := &process{name: args[0], done: make(chan struct{}), log: &tail{}}
 	p.cmd = exec.CommandContext(ctx, binary, args...)
 	p.cmd.Cancel = func() error { return p.cmd.Process.Signal(syscall.SIGTERM) }
@@ -38,6 +38,7 @@ func start(ctx context.Context, binary string, args ...string) (*process, error)
 			p.cmd.Env = append(p.cmd.Env, kv)
 		}
 	}
+	p.cmd.Env = append(p.cmd.Env, env...)
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	if err := p.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", p.name, err)

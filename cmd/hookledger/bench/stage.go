@@ -56,7 +56,11 @@ func (c *Config) stage(ctx context.Context, dir string, serveArgs ...string) (_ 
 // startServe runs serve with its defaults; loopback must be allowed, or it would refuse to deliver there.
 func (s *stage) startServe(ctx context.Context, args ...string) error {
 	var err error
-	if s.serve, err = start(ctx, s.cfg.Binary, append([]string{"serve", "--data-dir", s.dataDir, "--listen", s.serveAddr,
+	var env []string
+	if s.cfg.Elsewhere != nil {
+		env = s.cfg.Elsewhere.Env
+	}
+	if s.serve, err = start(ctx, s.cfg.Binary, env, append([]string{"serve", "--data-dir", s.dataDir, "--listen", s.serveAddr,
 		"--allow-cidr", "127.0.0.0/8", "--log-level", "warn"}, args...)...); err != nil {
 		return err
 	}
@@ -74,8 +78,8 @@ func (s *stage) startServe(ctx context.Context, args ...string) error {
 	return nil
 }
 
-// restart ends the server, if it runs, and starts it with its defaults.
-func (s *stage) restart(ctx context.Context) error {
+// restart ends the server, if it runs, and starts it with its defaults, and the arguments.
+func (s *stage) restart(ctx context.Context, args ...string) error {
 	select {
 	case <-s.serve.done:
 	default:
@@ -83,7 +87,7 @@ func (s *stage) restart(ctx context.Context) error {
 			return err
 		}
 	}
-	return s.startServe(ctx)
+	return s.startServe(ctx, args...)
 }
 
 // register makes the endpoints and writes their secrets down for the receiver.
@@ -120,7 +124,7 @@ func (s *stage) startReceiver(ctx context.Context, args ...string) error {
 		return err
 	}
 	var err error
-	if s.receive, err = start(ctx, s.cfg.Binary, append([]string{"receive", "--quiet", "--listen", s.receiveAddr,
+	if s.receive, err = start(ctx, s.cfg.Binary, nil, append([]string{"receive", "--quiet", "--listen", s.receiveAddr,
 		"--secrets", s.secretsFile}, args...)...); err != nil {
 		return err
 	}
