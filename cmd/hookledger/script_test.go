@@ -20,6 +20,7 @@ import (
 	"hookledger/cmd/hookledger/apiclient"
 	"hookledger/cmd/hookledger/receiver"
 	"hookledger/domain"
+	"hookledger/sources/agenfleet/agenfleettest"
 )
 
 // The scripts below testdata/script run the commands as a user does, as processes, against a server of this process.
@@ -38,6 +39,7 @@ func TestScripts(t *testing.T) {
 			"code":    scriptCode,
 			"take":    scriptTake,
 			"settled": scriptSettled,
+			"polled":  scriptPolled,
 			"json":    scriptJSON,
 			"lines":   scriptLines,
 		},
@@ -60,15 +62,19 @@ func scriptSetup(env *testscript.Env) error {
 		return err
 	}
 	taker := httptest.NewServer(receiver.New(receiver.Config{}))
+	fleet := httptest.NewServer(agenfleettest.New(agenfleettest.Agent{ID: "atlas", Status: "online", TokensInput: 900,
+		Daily: 1000, Threshold: 0.8, Cost: "12.50", CostBudget: "10.00"}, agenfleettest.Agent{ID: "nova", Status: "offline"}))
 	env.Defer(func() {
 		if err := s.Close(); err != nil {
 			env.T().Log("close the server:", err)
 		}
 		taker.Close()
+		fleet.Close()
 	})
 	env.Setenv("HOOKLEDGER_SERVER", s.URL)
 	env.Setenv("HOOKLEDGER_DATA_DIR", dir)
 	env.Setenv("RECEIVER", taker.URL)
+	env.Setenv("FLEET", fleet.URL+agenfleettest.Base)
 	return nil
 }
 
@@ -150,6 +156,30 @@ func scriptLines(ts *testscript.TestScript, neg bool, args []string) {
 
 // scriptSettled is "settled": it waits until no delivery is on its way.
 func scriptSettled(ts *testscript.TestScript, _ bool, _ []string) {
+	scriptUntil(ts, "deliveries did not end", func(ctx context.Context, c *apiclient.Client) bool {
+		open := 0
+		for _, status := range []string{"pending", "in_flight", "retrying"} {
+			page, err := apiclient.List[apiclient.Delivery](ctx, c, "/v1/deliveries", map[string][]string{"status": {status}})
+			ts.Check(err)
+			open += len(page.Data)
+		}
+		return open == 0
+	})
+}
+
+// scriptPolled is "polled N": it waits until there are N events.
+func scriptPolled(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	scriptUntil(ts, "the events did not come", func(ctx context.Context, c *apiclient.Client) bool {
+		page, err := apiclient.List[apiclient.Event](ctx, c, "/v1/events", nil)
+		ts.Check(err)
+		return len(page.Data) >= want
+	})
+}
+
+// scriptUntil asks the server until done says so.
+func scriptUntil(ts *testscript.TestScript, otherwise string, done func(context.Context, *apiclient.Client) bool) {
 	key, err := os.ReadFile(filepath.Join(ts.Getenv("HOOKLEDGER_DATA_DIR"), adminKeyFile))
 	ts.Check(err)
 	c, err := apiclient.New(apiclient.Config{Server: ts.Getenv("HOOKLEDGER_SERVER"), Tenant: domain.DefaultTenant,
@@ -159,20 +189,11 @@ func scriptSettled(ts *testscript.TestScript, _ bool, _ []string) {
 	defer cancel()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for {
-		open := 0
-		for _, status := range []string{"pending", "in_flight", "retrying"} {
-			page, err := apiclient.List[apiclient.Delivery](ctx, c, "/v1/deliveries", map[string][]string{"status": {status}})
-			ts.Check(err)
-			open += len(page.Data)
-		}
-		if open == 0 {
-			return
-		}
+	for !done(ctx, c) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			ts.Fatalf("%d deliveries did not end", open)
+			ts.Fatalf("%s", otherwise)
 		}
 	}
 }

@@ -28,7 +28,7 @@ const (
 )
 
 // secretSettings are the secrets that commands ask for, by the name of their variable behind the prefix.
-var secretSettings = []string{"API_KEY", "ADMIN_KEY", "MASTER_KEY", "SECRET", "EVENTSTORE_USERNAME",
+var secretSettings = []string{"API_KEY", "ADMIN_KEY", "MASTER_KEY", "SECRET", "SOURCE_PASSWORD", "SOURCE_API_KEY", "EVENTSTORE_USERNAME",
 	"EVENTSTORE_PASSWORD"}
 
 // asSetting marks flags.

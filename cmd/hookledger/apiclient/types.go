@@ -184,6 +184,61 @@ type EventType struct {
 	Example     json.RawMessage `json:"example"`
 }
 
+// Source is where something comes in from.
+type Source struct {
+	ID          string            `json:"id"`
+	Kind        string            `json:"kind"`
+	Description string            `json:"description"`
+	TZ          string            `json:"tz"`
+	Path        string            `json:"path"`
+	Fields      map[string]string `json:"fields"`
+	Statuses    map[string]string `json:"statuses"`
+	AgenFleet   struct {
+		URL            string  `json:"url"`
+		Auth           string  `json:"auth"`
+		Every          string  `json:"every"`
+		CostsEvery     string  `json:"costs_every"`
+		RateLimit      int     `json:"rate_limit"`
+		Currency       string  `json:"currency"`
+		CostPeriod     string  `json:"cost_period"`
+		AlertThreshold float64 `json:"alert_threshold"`
+	} `json:"agenfleet"`
+	Cron struct {
+		Job    string `json:"job"`
+		Window string `json:"window"`
+		Prefix string `json:"token_prefix"`
+	} `json:"cron"`
+	Status struct {
+		State       string     `json:"state"`
+		Agents      int        `json:"agents"`
+		ReadAt      *time.Time `json:"read_at"`
+		CostsAt     *time.Time `json:"costs_at"`
+		GapSince    *time.Time `json:"gap_since"`
+		FailedPolls int        `json:"failed_polls"`
+		Code        string     `json:"code"`
+		Message     string     `json:"message"`
+	} `json:"status"`
+	Revision  int64     `json:"revision"`
+	CreatedAt time.Time `json:"created_at"`
+	UpdatedAt time.Time `json:"updated_at"`
+}
+
+// SourceTest is what trying a source out brought.
+type SourceTest struct {
+	OK       bool           `json:"ok"`
+	Agents   int            `json:"agents"`
+	Statuses map[string]int `json:"statuses"`
+	Budgets  int            `json:"budgets"`
+	Costs    int            `json:"costs"`
+	Event    struct {
+		ID    string          `json:"id"`
+		Event string          `json:"event"`
+		Data  json.RawMessage `json:"data"`
+	} `json:"event"`
+	Code    string `json:"code"`
+	Message string `json:"message"`
+}
+
 type Projection struct {
 	Name     string  `json:"name"`
 	Position uint64  `json:"position"`
