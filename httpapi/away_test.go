@@ -72,6 +72,29 @@ func TestWhileTheLedgerIsAway(t *testing.T) {
 	}
 }
 
+// noPosition is a store that can't read from any position but its own.
+type noPosition struct{ ledger.Store }
+
+func (s noPosition) ReadAll(ctx context.Context, after domain.Position) iter.Seq2[*domain.Record, error] {
+	if after > 0 && after < s.Head() {
+		return func(yield func(*domain.Record, error) bool) {
+			yield(nil, fmt.Errorf("%w: %w", ledger.ErrPosition, domain.Refuse(domain.KindInvalid, "unknown_position",
+				"no record stands there", "take the position from a record")))
+		}
+	}
+	return s.Store.ReadAll(ctx, after)
+}
+
+// A position that is no record's is the client's mistake, and is said so, be the stream live or not.
+func TestAPositionThatIsNoRecordsIsRefused(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, func(c *Config) { c.Store = noPosition{c.Store} })
+	key := s.key("default", domain.RoleAdmin)
+	s.call(key, "GET", "/v1/records?after=1", nil).want(http.StatusBadRequest, "unknown_position")
+	s.call(key, "GET", "/v1/records?after=1", nil, "Accept", "text/event-stream").want(http.StatusBadRequest,
+		"unknown_position")
+}
+
 // hasOne is a store with one record, which is always ready to be read.
 type hasOne struct{ quietStore }
 

@@ -259,7 +259,8 @@ const keepAlive = 15 * time.Second
 // follow writes records as they become durable, until the client or the server goes away.
 func (a *api) follow(ctx context.Context, out *streamWriter, q *recordsQuery) error {
 	out.begin("text/event-stream")
-	if err := out.comment("hookledger records"); err != nil {
+	// It is sent with what the first read gives, so that a read that is refused can be answered.
+	if err := out.write([]byte(": hookledger records\n\n")); err != nil {
 		return err
 	}
 	for {

@@ -19,7 +19,7 @@ const patience = 2 * time.Minute
 
 func recordColumns() []output.Column[apiclient.Record] {
 	return []output.Column[apiclient.Record]{
-		{Name: "position", Value: func(r apiclient.Record) string { return strconv.FormatUint(r.Position, 10) }, Width: 8},
+		{Name: "position", Value: func(r apiclient.Record) string { return strconv.FormatUint(r.Position, 10) }, Width: 12},
 		{Name: "recorded_at", Value: func(r apiclient.Record) string { return output.Time(r.RecordedAt) }, Width: 24},
 		{Name: "type", Value: func(r apiclient.Record) string { return r.Type }, Width: 20},
 		{Name: "stream", Value: func(r apiclient.Record) string { return r.Stream }, Width: 48},
