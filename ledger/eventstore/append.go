@@ -64,12 +64,12 @@ func (a *appending) run(ctx context.Context) (ledger.Appended, error) {
 	var begun time.Time
 	for longest := a.s.cfg.firstPause; ; longest = min(2*longest, a.s.cfg.laterPause) {
 		result, err, left := a.try(ctx)
-		if left {
-			a.sent = true
+		var stuck *notTried
+		if left || errors.As(err, &stuck) {
+			a.sent = a.sent || left
 			return a.giveUp(err)
 		}
-		f := fateOf(err)
-		switch f {
+		switch f := fateOf(err); f {
 		case done:
 			return a.settle(result)
 		case conflict:
@@ -93,17 +93,11 @@ func (a *appending) run(ctx context.Context) (ledger.Appended, error) {
 			begun = time.Now()
 		}
 		patient := a.sent || time.Since(begun) < a.s.cfg.patience
-		if stuck := isStuck(err); stuck || !patient || !a.s.pause(ctx, longest) {
+		if !patient || !a.s.pause(ctx, longest) {
 			return a.giveUp(err)
 		}
 		a.s.metrics.repeats.Inc()
 	}
-}
-
-// isStuck says whether there was no connection for as long as one waits.
-func isStuck(err error) bool {
-	var e *notTried
-	return errors.As(err, &e)
 }
 
 // notTried is why there was no connection to send an append on.

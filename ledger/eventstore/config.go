@@ -97,7 +97,8 @@ func (t *tuning) setDefaults() {
 // settings are the keys of a connection string, in lower case. Values of all but nodePreference are the client's to
 // read.
 var settings = []string{"tls", "tlsverifycert", "tlscafile", "usercertfile", "userkeyfile", "nodepreference",
-	"maxdiscoverattempts", "discoveryinterval", "gossiptimeout", "keepaliveinterval", "keepalivetimeout", "defaultdeadline"}
+	"maxdiscoverattempts", "discoveryinterval", "gossiptimeout", "keepaliveinterval", "keepalivetimeout",
+	"defaultdeadline"}
 
 const example = "esdb://user:password@host:2113, or esdb+discover://name:2113 for a cluster; ?tls=false without TLS"
 

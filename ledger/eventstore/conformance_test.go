@@ -13,7 +13,8 @@ import (
 
 func TestMain(m *testing.M) {
 	// What the client leaves behind of a connection that broke under several calls; see dialer.dial.
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("google.golang.org/grpc/internal/grpcsync.(*CallbackSerializer).run"))
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreAnyFunction("google.golang.org/grpc/internal/grpcsync.(*CallbackSerializer).run"))
 }
 
 // realServer names the variable that has the port's suite run against a real server too. It may be anybody's: the suite

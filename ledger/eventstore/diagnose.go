@@ -69,7 +69,7 @@ func (d *dialer) diagnose(err error) error {
 	case has("tls: "):
 		return say(false, "eventstore_tls", "TLS with "+at+" fails: "+behind(text, "tls: "),
 			"check the server's and the user's certificates")
-	case has("no nodes are eligable"), has("there are no members"), f == notLeader, has("Server Is Not Ready"):
+	case has("no nodes are elig"), has("there are no members"), f == notLeader, has("Server Is Not Ready"):
 		return say(true, "eventstore_no_leader", "no node behind "+at+" is the leader: "+orElse(text, "it is another one"),
 			"start enough nodes for a majority, and look at their logs")
 	case has("no such host"), has("produced zero addresses"):

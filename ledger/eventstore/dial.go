@@ -44,7 +44,7 @@ func (d *dialer) dial(ctx context.Context) (*esdb.Client, error) {
 	case <-ctx.Done():
 		err = ctx.Err()
 		go func() {
-			<-answered
+			_ = <-answered
 			_ = client.Close() // never fails
 		}()
 		return nil, err

@@ -105,7 +105,8 @@ func (s *Store) consume(ctx context.Context, client *esdb.Client, seen *continui
 
 // resume subscribes behind the tail's last record, once it has seen that this still stands where it stood. cancel ends
 // the subscription's context.
-func (s *Store) resume(ctx context.Context, cancel context.CancelFunc, client *esdb.Client) (*esdb.Subscription, error) {
+func (s *Store) resume(ctx context.Context, cancel context.CancelFunc, client *esdb.Client) (*esdb.Subscription,
+	error) {
 	timeout := time.AfterFunc(s.cfg.deadline, cancel)
 	at := s.tail.end()
 	options := esdb.SubscribeToAllOptions{From: esdb.Start{}, MaxSearchWindow: window, CheckpointInterval: 1,

@@ -222,7 +222,8 @@ func (l *lane) close(patience time.Duration) {
 
 // call runs one call of the client in a goroutine of its own, for the client pays no heed to ctx while it looks for a
 // node. When ctx ends first, the call goes on, and holds its slot until it ends; left then says so.
-func call[T any](ctx context.Context, l *lane, c *conn, fn func(*esdb.Client) (T, error)) (result T, err error, left bool) {
+func call[T any](ctx context.Context, l *lane, c *conn, fn func(*esdb.Client) (T, error)) (result T, err error,
+	left bool) {
 	type answer struct {
 		result T
 		err    error

@@ -24,7 +24,8 @@ const tailChunk = 128
 type opening func(context.Context, *esdb.Client) (*esdb.ReadStream, error)
 
 // fetch reads events once: up to count, or fewer if they are large. more says that there may be others behind them.
-func (s *Store) fetch(ctx context.Context, count int, open opening) (events []*esdb.RecordedEvent, more bool, err error) {
+func (s *Store) fetch(ctx context.Context, count int, open opening) (events []*esdb.RecordedEvent, more bool,
+	err error) {
 	c, err := s.reads.acquire(ctx, s.cfg.patience)
 	if err != nil {
 		return nil, false, err
