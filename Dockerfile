@@ -10,8 +10,9 @@ RUN go mod download
 COPY . .
 RUN CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=${VERSION}" \
     -o /out/hookledger ./cmd/hookledger
-# The data directory as the user finds it; a fresh named volume takes its owner and mode from it.
-RUN mkdir -p -m 0700 /out/lib/hookledger
+# The data directory as the user finds it; a fresh named volume takes its owner and mode from it. The second one is for
+# the volume that a ledger is copied from.
+RUN mkdir -p -m 0700 /out/lib/hookledger /out/lib/hookledger-embedded
 
 FROM scratch
 ARG VERSION=devel

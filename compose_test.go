@@ -63,7 +63,8 @@ func readCompose(t *testing.T) composeFile {
 		t.Fatalf("docker-compose.yml is no YAML: %v", err)
 	}
 	for name := range values {
-		if !strings.HasPrefix(name, "x-") && !slices.Contains([]string{"services", "secrets", "networks", "volumes"}, name) {
+		if !strings.HasPrefix(name, "x-") && !slices.Contains([]string{"name", "services", "secrets", "networks", "volumes"},
+			name) {
 			t.Errorf("docker-compose.yml: %s is no part of a compose file", name)
 		}
 	}
@@ -203,6 +204,10 @@ func TestComposeFitsTheImage(t *testing.T) {
 			t.Errorf("%s runs %v, the image %s", name, s.Command, d["CMD"])
 		}
 		data := s.Environment["HOOKLEDGER_DATA_DIR"]
+		if s.Environment["HOOKLEDGER_STORE"] == "eventstore" && (!strings.Contains(d["RUN"], " /out/lib/hookledger-embedded") ||
+			!slices.Contains(s.Volumes, "hookledger:/var/lib/hookledger-embedded")) {
+			t.Errorf("%s does not see the embedded ledger: %v", name, s.Volumes)
+		}
 		if !slices.Contains(s.Volumes, name+":"+data) || !strings.Contains(d["ENV"], "HOOKLEDGER_DATA_DIR="+data) ||
 			!slices.Contains(jsonList(t, d["VOLUME"]), data) {
 			t.Errorf("%s: data in %s, volumes %v, the image's %s", name, data, s.Volumes, d["VOLUME"])
