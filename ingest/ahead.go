@@ -12,10 +12,16 @@ const (
 	// aheadRecords is how many records are read on at once, and how near two misses must be to be one after the other.
 	// Positions are not dense: how far that is, the distance between an event's own two records says.
 	aheadRecords = 1024
-	// aheadBytes bounds what is held, by the size of the bodies.
-	aheadBytes = 16 << 20
-	// aheadShare of a chunk's events must have been asked for, else reading on does not pay: 1 in aheadShare.
-	aheadShare = 2
+	// aheadChunks are held at most: what was posted on many connections at once stands interleaved on the ledger, and is
+	// asked for one post after the other. So far ahead of what was read a miss may be, to go on there.
+	aheadChunks = 16
+	// aheadBytes bounds what is held, by the size of the bodies and recordOverhead.
+	aheadBytes     = 16 << 20
+	recordOverhead = 1 << 10
+	// Once half of the chunks are held, 1 in aheadShare of their events must have been asked for: else reading on does not
+	// pay, and rests for aheadRest records.
+	aheadShare = 16
+	aheadRest  = 8 * aheadChunks * aheadRecords
 )
 
 // ahead reads on. Who works off a backlog asks for events about in the order in which the ledger has them; one
@@ -24,77 +30,128 @@ const (
 type ahead struct {
 	reader ledger.Reader
 
-	mu    sync.Mutex // guards all below
-	held  map[bodyKey]*domain.Record
-	older map[bodyKey]*domain.Record // what was not asked for of the chunk before
-	chunk int                        // events that the last read brought
-	last  domain.Position            // of the last miss that was searched for
-	next  domain.Position            // where reading goes on; 0: it does not
+	mu     sync.Mutex // guards all below
+	held   map[bodyKey]heldRecord
+	chunks []*chunk        // that were read, the oldest first
+	bytes  int             // of all chunks
+	last   domain.Position // of the last miss that was searched for
+	next   domain.Position // where reading goes on; 0: it does not
+	rest   domain.Position // up to here it does not begin again
 }
 
-func newAhead(r ledger.Reader) *ahead {
-	return &ahead{reader: r, held: map[bodyKey]*domain.Record{}, older: map[bodyKey]*domain.Record{}}
+type heldRecord struct {
+	*domain.Record
+	chunk *chunk
 }
 
-// take gives the event's EventReceived if it was read, or is now: when what was read before was mostly asked for, a
-// miss reads on.
+// chunk is what one read brought.
+type chunk struct {
+	events, left int // left: not asked for yet
+	bytes        int
+}
+
+func newAhead(r ledger.Reader) *ahead { return &ahead{reader: r, held: map[bodyKey]heldRecord{}} }
+
+// take gives the event's EventReceived if it was read, or is now: when most of the chunk before was asked for, a miss
+// reads on.
 func (a *ahead) take(ctx context.Context, k bodyKey) *domain.Record {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if r := a.pop(k); r != nil || a.next == 0 || len(a.held) > a.chunk/aheadShare {
-		return r
+	r := a.pop(k)
+	if r == nil && a.next != 0 && 2*a.newest().left <= a.newest().events {
+		a.read(ctx)
+		r = a.pop(k)
 	}
-	a.read(ctx)
-	return a.pop(k)
+	return r
 }
 
 func (a *ahead) pop(k bodyKey) *domain.Record {
-	for _, held := range []map[bodyKey]*domain.Record{a.held, a.older} {
-		if r, ok := held[k]; ok {
-			delete(held, k)
-			return r
-		}
+	h, ok := a.held[k]
+	if !ok {
+		return nil
 	}
-	return nil
+	delete(a.held, k)
+	h.chunk.left--
+	return h.Record
 }
 
+// newest is the chunk that was read last; there is one while a.next is not 0.
+func (a *ahead) newest() *chunk { return a.chunks[len(a.chunks)-1] }
+
 // missed says where an event was that had to be searched for: at and routed are the positions of its first two records.
-// Two misses near each other start the reading on.
+// A miss ahead of what was read goes on reading; where nothing was, two near each other begin it.
 func (a *ahead) missed(ctx context.Context, at, routed domain.Position) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	near := at > a.last && (at-a.last)/aheadRecords < routed-at
+	within := func(p domain.Position, records domain.Position) bool { return at > p && (at-p)/records < routed-at }
+	began := within(a.last, aheadRecords) && at > a.rest
 	a.last = at
-	if !near || a.next != 0 && at <= a.next {
-		return // alone, or among what was read
+	switch {
+	case a.next != 0 && at <= a.next:
+		return // among what was read
+	case a.next != 0 && within(a.next, aheadChunks*aheadRecords):
+		if a.wasted() {
+			a.next, a.rest = 0, at+aheadRest*(routed-at)
+			return
+		}
+	case began:
+		a.next = at
+	default:
+		return
 	}
-	a.next = at
 	a.read(ctx)
 }
 
-// read brings the events of the next chunk; what was not asked for of the chunk before the last is forgotten. Reading
-// on only saves searches: where it fails, whoever asks searches, and gets the ledger's error.
+// wasted says that nearly nothing of what is held was asked for.
+func (a *ahead) wasted() bool {
+	events, left := 0, 0
+	for _, c := range a.chunks {
+		events, left = events+c.events, left+c.left
+	}
+	return len(a.chunks) >= aheadChunks/2 && (events-left)*aheadShare < events
+}
+
+// read brings the events of the next chunk. Reading on only saves searches: where it fails, whoever asks searches, and
+// gets the ledger's error.
 func (a *ahead) read(ctx context.Context) {
-	a.held, a.older = a.older, a.held
-	clear(a.held)
-	a.chunk = 0
-	n, bytes := 0, 0
+	c, n := &chunk{}, 0
+	a.chunks = append(a.chunks, c)
 	for r, err := range a.reader.ReadAll(ctx, a.next) {
 		if err != nil {
 			a.next = 0
-			return
+			break
 		}
 		a.next = r.Position
 		if f, ok := r.Fact.(*domain.EventReceived); ok {
-			a.held[bodyKey{r.Tenant, r.Stream.ID()}] = r
-			a.chunk++
-			bytes += f.Size
+			a.held[bodyKey{r.Tenant, r.Stream.ID()}] = heldRecord{r, c}
+			c.events++
+			c.bytes += f.Size + recordOverhead
 		}
-		if n++; n == aheadRecords || bytes >= aheadBytes {
+		if n++; n == aheadRecords || c.bytes >= aheadBytes/2 {
 			break
 		}
 	}
-	if a.chunk*8 < n || n == 0 {
+	if c.events*8 < n || n == 0 {
 		a.next = 0 // few events among the records, or the ledger's end: searching is cheaper
+	}
+	c.left = c.events
+	a.bytes += c.bytes
+	for len(a.chunks) > aheadChunks || len(a.chunks) > 1 && a.bytes > aheadBytes {
+		a.forget()
+	}
+}
+
+// forget drops what was not asked for of the oldest chunk.
+func (a *ahead) forget() {
+	old := a.chunks[0]
+	a.chunks = append(a.chunks[:0], a.chunks[1:]...)
+	a.bytes -= old.bytes
+	if old.left == 0 {
+		return
+	}
+	for k, h := range a.held {
+		if h.chunk == old {
+			delete(a.held, k)
+		}
 	}
 }

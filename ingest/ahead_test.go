@@ -71,6 +71,46 @@ func TestABacklogIsReadInOrderNotSearchedFor(t *testing.T) {
 	}
 }
 
+// What eight connections post at once stands interleaved on the ledger, and falls due post by post.
+func TestAnInterleavedBacklogIsReadInOrderNotSearchedFor(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	const posts, each, rounds = 8, 400, 2
+	const n = posts * each * rounds
+	names := f.backlog(n)
+	reader := &searching{Reader: f.store}
+	bodies := NewBodies(reader, f.vault, 1) // keeps nothing
+	for i := range n {
+		round, in := i/(posts*each), i%(posts*each)
+		at := round*posts*each + in%each*posts + in/each
+		e, err := bodies.Event(t.Context(), "acme", names[at])
+		if err != nil || !bytes.Contains(e.Body, []byte(runData(at))) {
+			t.Fatalf("event %d: %s %v", at, e.Body, err)
+		}
+	}
+	if got := reader.searches.Load(); got > n/25 {
+		t.Errorf("%d of %d events were searched for", got, n)
+	}
+}
+
+// Where nearly all that would be read on is never asked for, each is searched for, and little is read.
+func TestWhatIsAskedForFarApartIsNotReadOn(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	const n, every = 12_000, 100
+	names := f.backlog(n)
+	reader := &searching{Reader: f.store}
+	bodies := NewBodies(reader, f.vault, 1)
+	for i := 0; i < n; i += every {
+		if _, err := bodies.Event(t.Context(), "acme", names[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := reader.searches.Load(); got < n/every/2 {
+		t.Errorf("of %d events only %d were searched for: the ledger was read on for them", n/every, got)
+	}
+}
+
 func TestEventsInAnyOrderAreFound(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
