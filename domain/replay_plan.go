@@ -35,8 +35,8 @@ type ReplayContent struct {
 
 // Bounds of what a replay can be asked for.
 const (
-	MaxReplayIDs     = 10_000 // event ids named in a selector
-	MaxReplayReason  = 1024   // bytes
+	MaxReplayIDs     = 5_000 // event ids named in a selector
+	MaxReplayReason  = 1024  // bytes
 	MaxReplayRate    = 1e6
 	MaxReplayFactor  = 1000
 	DefaultMaxReplay = 100_000 // deliveries of a plan that nobody has confirmed to be larger

@@ -20,7 +20,7 @@ type AttemptSummary struct {
 	EventID    string    `json:"event_id" example:"evt_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C"`
 	EndpointID string    `json:"endpoint_id" example:"ep_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C"`
 	N          int       `json:"n" doc:"From 1."`
-	Trigger    string    `json:"trigger" enum:"initial,automatic,manual"`
+	Trigger    string    `json:"trigger" enum:"initial,automatic,manual,replay"`
 	Forced     bool      `json:"forced,omitempty" doc:"Sent although the delivery had succeeded; marked on the wire."`
 	Status     string    `json:"status" enum:"in_flight,succeeded,failed,interrupted"`
 	Code       int       `json:"code,omitempty" doc:"HTTP status of the response." example:"200"`

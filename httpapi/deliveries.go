@@ -24,6 +24,7 @@ type Delivery struct {
 	CreatedAt     time.Time        `json:"created_at"`
 	UpdatedAt     time.Time        `json:"updated_at"`
 	CompletedAt   *time.Time       `json:"completed_at,omitempty"`
+	ReplayID      string           `json:"replay_id,omitempty" doc:"The replay that scheduled it; absent: it was routed."`
 	Attempts      []AttemptSummary `json:"attempts,omitempty" doc:"All of them, the first one first; not in lists."`
 }
 
@@ -41,7 +42,8 @@ func (a *api) showDelivery(r *projections.DeliveryRow) Delivery {
 	}
 	return Delivery{ID: r.ID, EventID: r.EventID, Event: r.EventType, EndpointID: r.EndpointID, Status: string(status),
 		AttemptCount: r.Attempts, NextAttemptAt: timeOrNil(r.DueAt), Code: r.LastCode, ErrorCode: string(r.LastError),
-		CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt, CompletedAt: timeOrNil(r.CompletedAt)}
+		CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt, CompletedAt: timeOrNil(r.CompletedAt),
+		ReplayID: r.Replay}
 }
 
 func (a *api) registerDeliveries() {
@@ -60,6 +62,7 @@ type listDeliveriesInput struct {
 	EventID    string `query:"event_id" maxLength:"128"`
 	Event      string `query:"event" maxLength:"128" doc:"A type, or a pattern such as agent.*" example:"agent.*"`
 	Status     string `query:"status" enum:"pending,in_flight,retrying,held,succeeded,exhausted,cancelled"`
+	ReplayID   string `query:"replay_id" maxLength:"128" doc:"Those of a replay alone."`
 	Code       int    `query:"code" minimum:"0" maximum:"999" doc:"HTTP status of the last response."`
 }
 
@@ -68,7 +71,8 @@ func (a *api) listDeliveries(ctx context.Context, c *caller, in *listDeliveriesI
 		return nil, err
 	}
 	page, err := a.History.Deliveries(ctx, projections.DeliveryFilter{List: in.list(c.tenant), EndpointID: in.EndpointID,
-		EventID: in.EventID, EventType: in.Event, Status: domain.DeliveryStatus(in.Status), Code: in.Code})
+		EventID: in.EventID, EventType: in.Event, Status: domain.DeliveryStatus(in.Status),
+		Code: in.Code, Replay: in.ReplayID})
 	return answerPage(page, err, a.showDelivery)
 }
 
@@ -129,7 +133,8 @@ func (a *api) retryDelivery(ctx context.Context, c *caller, in *retryInput) (*de
 	}
 	force := in.Body != nil && in.Body.Force
 	policy := domain.RetryPolicy{Schedule: e.Config.RetrySchedule, Jitter: domain.DefaultJitter}
-	due := domain.Due{Tenant: c.tenant, Endpoint: row.EndpointID, Delivery: row.ID, Event: row.EventID, DueAt: row.DueAt}
+	due := domain.Due{Tenant: c.tenant, Endpoint: row.EndpointID, Delivery: row.ID, Event: row.EventID,
+		Replay: row.Replay, DueAt: row.DueAt}
 	parts := retryParts(c.tenant, row.ID, force, in.IdempotencyKey)
 	other := retryParts(c.tenant, row.ID, !force, in.IdempotencyKey)
 	_, done, err := ledger.Execute(ctx, a.Store, domain.DeliveryStream(c.tenant, row.ID),

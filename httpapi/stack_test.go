@@ -27,6 +27,7 @@ import (
 	"hookledger/ledger/pebblestore"
 	"hookledger/ledger/storetest"
 	"hookledger/projections"
+	"hookledger/replays"
 	"hookledger/vault"
 )
 
@@ -44,6 +45,11 @@ type stack struct {
 	full  *atomic.Bool // the disk is nearly full
 	room  error
 }
+
+// planned are replays that are planned, and never run.
+type planned struct{ *replays.Planner }
+
+func (planned) Wake() {}
 
 // platform names the tenant of platform keys in key.
 const platform = domain.AnyTenant
@@ -90,7 +96,9 @@ func newStack(t *testing.T, change ...func(*Config)) *stack {
 		return nil
 	}
 	s.in = ingest.New(ingest.Config{Store: s.store, Vault: s.vault, Directory: s.proj.Directory(), Room: room})
-	cfg := Config{Store: s.store, Vault: s.vault, Ingest: s.in, Projections: s.proj, Now: time.Now, NewID: ulid.Make,
+	planner := &replays.Planner{Store: s.store, Rows: s.proj, Bodies: ingest.NewBodies(s.store, s.vault, 0)}
+	cfg := Config{Store: s.store, Vault: s.vault, Ingest: s.in, Projections: s.proj, Replays: planned{planner},
+		Now: time.Now, NewID: ulid.Make,
 		Room: room, LedgerID: ledgerID, Egress: delivery.EgressConfig{},
 		Logger: slog.New(slog.NewJSONHandler(s.log, nil))}
 	for _, c := range change {

@@ -44,6 +44,7 @@ type batch struct {
 	replays    map[string]*replayState // by tenant and id
 	config     []*domain.Record
 	last       checkpoint
+	heads      map[string]checkpoint // the last record of each tenant
 
 	// In the order in which they came, so that the rows go into the tables in order.
 	eventOrder    []*eventState
@@ -56,7 +57,7 @@ type batch struct {
 
 func newBatch() *batch {
 	return &batch{events: map[string]*eventState{}, deliveries: map[string]*deliveryState{},
-		attempts: map[string]*attemptState{}, replays: map[string]*replayState{}}
+		attempts: map[string]*attemptState{}, replays: map[string]*replayState{}, heads: map[string]checkpoint{}}
 }
 
 // openStates are the attempts in flight at the end of a transaction, with their deliveries. Most come to their outcome in
@@ -138,6 +139,7 @@ func (b *batch) fold(r *domain.Record) error {
 	}
 	b.last = checkpoint{position: r.Position, record: r.ID, stream: r.Stream, revision: r.Revision,
 		at: micros(r.RecordedAt)}
+	b.heads[r.Tenant] = b.last
 	return nil
 }
 

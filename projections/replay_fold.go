@@ -16,6 +16,10 @@ const replayColumns = "tenant, created_at, id, status, ended, state"
 
 var replayTable = newTable("replays", replayColumns, "tenant, created_at, id", "status", "ended", "state")
 
+const headUpsert = "INSERT INTO heads (tenant, position, record, stream, revision) VALUES (?, ?, ?, ?, ?) " +
+	"ON CONFLICT (tenant) DO UPDATE SET position = excluded.position, record = excluded.record, " +
+	"stream = excluded.stream, revision = excluded.revision"
+
 // replayState is a replay's row while it is folded.
 type replayState struct {
 	*domain.Replay

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 
 	"github.com/huandu/go-sqlbuilder"
+	"github.com/oklog/ulid/v2"
 
 	"hookledger/domain"
 )
@@ -177,11 +178,16 @@ func (p *Projections) DeliveriesTo(ctx context.Context, tenant, event, endpoint 
 	return out, p.db.broken(err)
 }
 
-// AsOf is the last record that the rows hold, and where it stands.
-func (p *Projections) AsOf(ctx context.Context) (pos domain.Position, ref domain.RecordRef, err error) {
-	err = p.db.view(ctx, func(_ queryer, c checkpoint) error {
-		pos, ref = c.position, domain.RecordRef{Record: c.record, Stream: c.stream, Revision: c.revision}
-		return nil
+// AsOf is the tenant's last record that the rows hold, and where it stands.
+func (p *Projections) AsOf(ctx context.Context, tenant string) (pos domain.Position, ref domain.RecordRef, err error) {
+	const query = "SELECT position, record, stream, revision FROM heads WHERE tenant = ?"
+	err = scanRows(ctx, p.db.r, query, []any{tenant}, func(rows *sql.Rows) error {
+		var record string
+		if err := rows.Scan(&pos, &record, &ref.Stream, &ref.Revision); err != nil {
+			return err
+		}
+		ref.Record, err = ulid.ParseStrict(record)
+		return err
 	})
-	return pos, ref, err
+	return pos, ref, p.db.broken(err)
 }

@@ -101,6 +101,12 @@ func (w *writer) write(ctx context.Context, b *batch) (int, error) {
 	if err := writeAll(ctx, w, replayTable, b.replayOrder); err != nil {
 		return 0, fmt.Errorf("write replays: %w", err)
 	}
+	for tenant, c := range b.heads {
+		if err := w.exec(ctx, headUpsert, tenant, int64(c.position), c.record.String(), string(c.stream),
+			int64(c.revision)); err != nil {
+			return 0, fmt.Errorf("write the last records of tenants: %w", err)
+		}
+	}
 	if err := w.writeConfig(ctx, b.config); err != nil {
 		return 0, fmt.Errorf("write the configuration: %w", err)
 	}

@@ -203,7 +203,7 @@ func (n *node) ask(id string, request domain.ReplayRequested, selector domain.Re
 		request.Match = domain.MatchThen
 	}
 	n.must(n.proj.WaitFor(ctx, n.store.Head()))
-	at, ref, err := n.proj.AsOf(ctx)
+	at, ref, err := n.proj.AsOf(ctx, ten)
 	n.must(err)
 	plan, err := n.plan.Plan(ctx, Spec{Tenant: ten, Endpoint: request.Endpoint, Match: request.Match, Selector: selector,
 		AsOf: at})

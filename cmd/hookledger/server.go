@@ -147,7 +147,11 @@ func startServer(ctx context.Context, cfg serverConfig) (_ *server, err error) {
 			return nil, err
 		}
 	}
-	api := httpapi.Config{Store: store, Ingest: in, Projections: s.proj, Vault: keys, Now: now,
+	again, err := newReplays(store, s.proj, bodies, keys, s.log)
+	if err != nil {
+		return nil, err
+	}
+	api := httpapi.Config{Store: store, Ingest: in, Projections: s.proj, Replays: again, Vault: keys, Now: now,
 		NewID: newID, Egress: cfg.Egress, Room: store.Room, Ready: s.ready, Version: version, LedgerID: s.LedgerID,
 		Logger: s.log, Registry: registry, HideMetrics: admin != nil}
 	handler, err := httpapi.New(api)
@@ -161,7 +165,7 @@ func startServer(ctx context.Context, cfg serverConfig) (_ *server, err error) {
 		}
 	}
 
-	s.run(deliver, sites)
+	s.run(deliver, again, sites)
 	s.URL = baseURL(listener, cfg.TLSCert != "")
 	if err := s.bootstrap(ctx); err != nil {
 		err = errors.Join(err, s.Close())
@@ -173,7 +177,7 @@ func startServer(ctx context.Context, cfg serverConfig) (_ *server, err error) {
 }
 
 // run starts the parts. The followers outlive the delivery, and the delivery the API, when Close ends them in order.
-func (s *server) run(deliver *delivery.Delivery, sites map[net.Listener]http.Handler) {
+func (s *server) run(deliver *delivery.Delivery, again nodeReplays, sites map[net.Listener]http.Handler) {
 	var failed context.Context
 	s.group, failed = errgroup.WithContext(context.Background())
 	s.failed = failed
@@ -188,6 +192,7 @@ func (s *server) run(deliver *delivery.Delivery, sites map[net.Listener]http.Han
 			defer close(s.drained)
 			return part("delivery", deliverCtx, deliver.Run)
 		})
+		s.group.Go(func() error { return part("replays", deliverCtx, again.Run) })
 	}
 	s.group.Go(func() error {
 		select {
