@@ -21,7 +21,7 @@ func (c *Cluster) KillLeader() int {
 	return i
 }
 
-// StopNode ends a node as SIGKILL would.
+// StopNode ends a node as SIGKILL would. It waits for the node's calls, so no hook may call it, or KillLeader.
 func (c *Cluster) StopNode(i int) {
 	n := c.nodes[i]
 	n.life.Lock()
@@ -29,9 +29,16 @@ func (c *Cluster) StopNode(i int) {
 	n.network.sever() // first of all: no call in flight is answered any more
 	c.mu.Lock()
 	n.state = nodeDown
-	c.lost(i)
+	led := c.leader == i
+	if led {
+		c.depose()
+	}
 	c.mu.Unlock()
 	n.server.Stop()
+	// Only now: nothing is written by the old leader any more when the new one answers.
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.lost(i, led)
 }
 
 // FreezeLeader stops the leader without an end to its connections, and says which it was; -1: there was none. What it
@@ -53,7 +60,8 @@ func (c *Cluster) freeze(i int) bool {
 	}
 	c.nodes[i].network.freeze()
 	c.nodes[i].state = nodeFrozen
-	c.lost(i)
+	c.depose()
+	c.lost(i, true)
 	return true
 }
 
@@ -111,13 +119,12 @@ func (c *Cluster) Elect() int {
 	return c.leader
 }
 
-// lost takes note that a node is gone. The caller holds the lock.
-func (c *Cluster) lost(i int) {
+// lost takes note that a node is gone, and whether it led. The caller holds the lock.
+func (c *Cluster) lost(i int, led bool) {
 	switch {
-	case c.leader == i:
-		c.depose()
+	case led && c.leader < 0:
 		c.elect(i + 1)
-	case c.up() < c.majority():
+	case c.leader >= 0 && c.up() < c.majority():
 		c.depose()
 	}
 }

@@ -50,6 +50,10 @@ func TestGossip(t *testing.T) {
 	c.KillLeader()
 	same(t, "without a leader", "Unknown, ShuttingDown dead, Unknown", gossipOf(t, c.Node(2)))
 
+	// A node alone answers too, for a client that is told to discover it.
+	node := esdbtest.Start(t)
+	mustAppend(t, clientOf(t, "esdb+discover://"+node.Address()+"?tls=false"), "s", someEvents(1)...)
+
 	all, err := gossip.NewGossipClient(rawTo(t, c.Node(2).Address())).Read(t.Context(), &shared.Empty{})
 	must(t, err)
 	at := all.GetMembers()[2].GetHttpEndPoint()

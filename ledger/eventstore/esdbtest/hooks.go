@@ -14,7 +14,7 @@ type Call struct {
 	Method       string      // such as "/event_store.client.streams.Streams/Append"
 	Stream       string      // "$all" for the whole log; empty if it is about no stream
 	Group        string      // the persistent subscription that it is about, if any
-	Events       int         // how many events are to be appended, or are acknowledged
+	Events       int         // how many events are to be appended
 	Subscription bool        // it goes on until somebody ends it
 	Metadata     metadata.MD // what the client sent, among it its credentials
 }
