@@ -146,7 +146,8 @@ func TestTLS(t *testing.T) {
 		"no CA": {"esdb://admin:changeit@" + server.Address() + "?tls=true", untrusted},
 		"wrong CA": {"esdb://admin:changeit@" + server.Address() + "?tls=true&tlsCaFile=" + otherCA + "/ca.crt",
 			untrusted},
-		"no TLS":      {"esdb://" + server.Address() + "?tls=false", "error reading server preface: EOF"},
+		// EOF was recorded; a connection that is closed before all of the client's preface was read is reset.
+		"no TLS":      {"esdb://" + server.Address() + "?tls=false", "error reading server preface: "},
 		"right one":   {"esdb://admin:changeit@" + server.Address() + "?tls=true&tlsCaFile=" + dir + "/ca.crt", "<nil>"},
 		"unchecked":   {"esdb://admin:changeit@" + server.Address() + "?tls=true&tlsVerifyCert=false", "<nil>"},
 		"TLS to none": {"esdb://" + plain.Address() + "?tls=true", notTLS},
