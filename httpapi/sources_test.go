@@ -238,7 +238,7 @@ func TestCloudEventsAreTaken(t *testing.T) {
 		t.Errorf("the same in the other mode: %+v", d)
 	}
 	s.call(key, "POST", "/v1/events", `{"specversion":"1.0"}`, structured...).want(400, "invalid_cloudevent")
-	s.call(key, "POST", "/v1/events", `[]`, "Content-Type", "application/cloudevents-batch+json").want(http.StatusBadRequest,
-		"invalid_cloudevent")
+	s.call(key, "POST", "/v1/events", `[]`, "Content-Type",
+		"application/cloudevents-batch+json").want(http.StatusBadRequest, "invalid_cloudevent")
 	s.call(key, "POST", "/v1/events", `[1]`, binary("/fleet/1", "2")...).want(400, "wrong_type")
 }

@@ -22,6 +22,7 @@ import (
 	"hookledger/httpapi"
 	"hookledger/ingest"
 	"hookledger/projections"
+	"hookledger/sources/agenfleet"
 )
 
 // serverConfig is all that a server is started with.
@@ -64,9 +65,11 @@ type server struct {
 	closer closers
 	// Each stage has a context of its own, so that Close can end them in order.
 	stopStreams  context.CancelFunc
+	stopPolls    context.CancelFunc
 	stopDelivery context.CancelFunc
 	stopFollow   context.CancelFunc
 	https        []*http.Server
+	polled       chan struct{} // closed when no source is polled any more
 	drained      chan struct{} // closed when the delivery has ended; nil where there is none
 	group        *errgroup.Group
 	failed       context.Context // ends when a part failed
@@ -151,8 +154,13 @@ func startServer(ctx context.Context, cfg serverConfig) (_ *server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	api := httpapi.Config{Store: store, Ingest: in, Projections: s.proj, Replays: again, Vault: keys, Now: now,
-		NewID: newID, Egress: cfg.Egress, Room: store.Room, Ready: s.ready, Version: version, LedgerID: s.LedgerID,
+	polls, err := agenfleet.New(agenfleet.Config{Store: store, Vault: keys, Ingest: in, Sources: s.proj.Directory(),
+		Transport: delivery.NewTransport(cfg.Egress), Room: store.Room, Now: now, NewID: newID, Logger: s.log})
+	if err != nil {
+		return nil, err
+	}
+	api := httpapi.Config{Store: store, Ingest: in, Polls: polls, Projections: s.proj, Replays: again, Vault: keys,
+		Now: now, NewID: newID, Egress: cfg.Egress, Room: store.Room, Ready: s.ready, Version: version, LedgerID: s.LedgerID,
 		Logger: s.log, Registry: registry, HideMetrics: admin != nil}
 	handler, err := httpapi.New(api)
 	if err != nil {
@@ -166,6 +174,7 @@ func startServer(ctx context.Context, cfg serverConfig) (_ *server, err error) {
 	}
 
 	s.run(deliver, again, sites)
+	s.poll(polls)
 	s.URL = baseURL(listener, cfg.TLSCert != "")
 	if err := s.bootstrap(ctx); err != nil {
 		err = errors.Join(err, s.Close())
@@ -219,6 +228,16 @@ func (s *server) run(deliver *delivery.Delivery, again nodeReplays, sites map[ne
 	}
 }
 
+// poll starts the pollers of sources, which fold what they know from the ledger.
+func (s *server) poll(polls *agenfleet.Runner) {
+	ctx, stop := context.WithCancel(context.Background())
+	s.stopPolls, s.polled = stop, make(chan struct{})
+	s.group.Go(func() error {
+		defer close(s.polled)
+		return part("sources", ctx, polls.Run)
+	})
+}
+
 // part runs one part until its context ends; an end of its own is a failure of the server.
 func part(name string, ctx context.Context, run func(context.Context) error) error {
 	err := run(ctx)
@@ -241,9 +260,9 @@ func (s *server) Wait(ctx context.Context) error {
 	}
 }
 
-// Close ends the server in order: no more requests, then no more attempts once the open ones have their outcome on the
-// ledger, then the read models when they hold it all, then the stores. It returns what went wrong; a second call the
-// same.
+// Close ends the server in order: no more requests and polls, then no more attempts once the open ones have their
+// outcome on the ledger, then the read models when they hold it all, then the stores. It returns what went wrong; a
+// second call the same.
 func (s *server) Close() error {
 	s.closeOnce.Do(func() {
 		s.stopStreams()
@@ -254,6 +273,8 @@ func (s *server) Close() error {
 			}
 		}
 		cancel()
+		s.stopPolls()
+		<-s.polled
 		s.stopDelivery()
 		if s.drained != nil {
 			<-s.drained

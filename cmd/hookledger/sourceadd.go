@@ -77,7 +77,8 @@ func (f *sourceFlags) flags(c *cobra.Command) {
 	flags.StringVar(&f.costsEvery, "costs-every", "", "agenfleet: how often costs are read (default never)")
 	flags.IntVar(&f.rateLimit, "rate-limit", 0, "agenfleet: requests a minute at most (default 50)")
 	flags.StringVar(&f.currency, "currency", "", "agenfleet: of the costs, such as USD")
-	flags.StringVar(&f.costPeriod, "cost-period", "", "agenfleet: which period costs are of, daily or monthly (default monthly)")
+	flags.StringVar(&f.costPeriod, "cost-period", "",
+		"agenfleet: which period costs are of, daily or monthly (default monthly)")
 	flags.Float64Var(&f.threshold, "alert-threshold", 0, "agenfleet: where an agent has none, such as 0.8 (default none)")
 	flags.StringVar(&f.job, "job", "", "cron: the job, where neither the body nor ?job= names one")
 	flags.StringVar(&f.window, "window", "",

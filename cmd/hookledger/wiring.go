@@ -16,6 +16,7 @@ import (
 	"hookledger/delivery"
 	"hookledger/ingest"
 	"hookledger/projections"
+	"hookledger/sources/agenfleet"
 	"hookledger/vault"
 )
 
@@ -27,6 +28,7 @@ var (
 	_ delivery.Vault     = (*vault.Vault)(nil)
 	_ ingest.Directory   = (*projections.Directory)(nil)
 	_ ingest.Vault       = (*vault.Vault)(nil)
+	_ agenfleet.Sources  = (*projections.Directory)(nil)
 )
 
 // now is the clock of the whole process; the ledger keeps microseconds.

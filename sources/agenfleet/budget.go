@@ -99,7 +99,7 @@ func (ru *rules) tokenBudgets(a *agent, from computedFrom) []usage {
 		u.threshold = json.Number(ru.threshold)
 	}
 	var out []usage
-	if limits.Daily > 0 {
+	if limits.Daily > 0 && !a.held {
 		daily := u
 		daily.period, daily.start = "daily", a.day.start(ru.loc)
 		daily.budget, daily.spent = number(limits.Daily), number(tokens(&a.reading))

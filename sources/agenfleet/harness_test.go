@@ -30,6 +30,7 @@ var noon = time.Date(2026, 3, 17, 12, 0, 0, 0, time.UTC)
 type memStore struct {
 	mu     sync.Mutex // guards all below
 	all    []*domain.Record
+	byName map[domain.Stream][]*domain.Record
 	before func(domain.Stream, []domain.Record) error
 	after  func(domain.Stream, []domain.Record) error
 }
@@ -57,7 +58,7 @@ func (s *memStore) apply(stream domain.Stream, expected domain.Revision,
 	records []domain.Record) (ledger.Appended, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	there := s.stream(stream)
+	there := s.byName[stream]
 	from := int(expected) + 1
 	if to := from + len(records); to <= len(there) && slices.EqualFunc(records, there[from:to],
 		func(a domain.Record, b *domain.Record) bool { return a.ID == b.ID }) {
@@ -74,26 +75,20 @@ func (s *memStore) apply(stream domain.Stream, expected domain.Revision,
 			return ledger.Appended{}, fmt.Errorf("%d bytes: %w", len(body), errors.Join(err, ledger.ErrTooLarge))
 		}
 		s.all = append(s.all, &r)
+		if s.byName == nil {
+			s.byName = map[domain.Stream][]*domain.Record{}
+		}
+		s.byName[stream] = append(s.byName[stream], &r)
 	}
 	last := s.all[len(s.all)-1]
 	return ledger.Appended{Revision: last.Revision, Position: last.Position}, nil
-}
-
-func (s *memStore) stream(stream domain.Stream) []*domain.Record {
-	var out []*domain.Record
-	for _, r := range s.all {
-		if r.Stream == stream {
-			out = append(out, r)
-		}
-	}
-	return out
 }
 
 func (s *memStore) ReadStream(_ context.Context, stream domain.Stream,
 	from domain.Revision) iter.Seq2[*domain.Record, error] {
 	return func(yield func(*domain.Record, error) bool) {
 		s.mu.Lock()
-		all := s.stream(stream)
+		all := s.byName[stream]
 		s.mu.Unlock()
 		for _, r := range all[min(int(from), len(all)):] {
 			if !yield(r, nil) {

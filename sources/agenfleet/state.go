@@ -82,6 +82,7 @@ type agent struct {
 	month    day
 	used     uint64 // tokens of the month, as far as readings show: never more than there were
 	gaps     []gap  // of the month
+	held     bool   // the counter may be the day before's still: it is judged for neither day
 	gone     bool   // it is not listed any more
 }
 
@@ -110,8 +111,8 @@ func (a *agent) advance(r domain.AgentReading, ru *rules) {
 	if r.Limits == nil {
 		r.Limits = a.reading.Limits
 	}
-	late := now >= before && before > 0 && r.ReadAt.Sub(d.start(ru.loc)) < resetGrace
-	if !d.after(a.day) || late {
+	a.held = d.after(a.day) && now >= before && before > 0 && r.ReadAt.Sub(d.start(ru.loc)) < resetGrace
+	if !d.after(a.day) || a.held {
 		d = a.day // the counter is still that day's
 	}
 	if m := d.month(); m.after(a.month) {
