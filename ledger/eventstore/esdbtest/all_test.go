@@ -10,6 +10,7 @@ import (
 
 	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
+	"github.com/google/uuid"
 
 	"hookledger/ledger/eventstore/esdbtest"
 )
@@ -76,6 +77,32 @@ func TestPositionsOfAll(t *testing.T) {
 		if got := names(drain(c.ReadAll(t.Context(), x.o, 2))); got != x.want {
 			t.Errorf("%s: got %q, recorded %q", x.name, got, x.want)
 		}
+	}
+}
+
+// TestPositionsGrowAsRecorded: the first event of a client stands where the recorded server's first one stood, and
+// each next one as far behind it as there.
+func TestPositionsGrowAsRecorded(t *testing.T) {
+	t.Parallel()
+	c := connect(t, patient(t))
+	event := func(typ, data string) esdb.EventData {
+		return esdb.EventData{EventID: uuid.New(), EventType: typ, ContentType: esdb.ContentTypeJson, Data: []byte(data)}
+	}
+	at := uint64(733)
+	for _, x := range []struct {
+		stream string
+		event  esdb.EventData
+		takes  uint64
+	}{
+		{"pb011b59-append_basic-a", event("e", `{"n":0}`), 121},
+		{"pb011b59-read_all-a", event("e", `{"n":0}`), 117},
+		{"pb011b59-append_names-" + strings.Repeat("n", 10_000), event("e", `{"n":0}`), 10_121},
+		{"pb011b59-append_names-t-1,000 byte type", event(strings.Repeat("t", 1000), `{}`), 1132},
+	} {
+		if got := put(t, c, x.stream, x.event); got.Commit != at {
+			t.Errorf("%.30s stands at %d, recorded %d", x.stream, got.Commit, at)
+		}
+		at += x.takes
 	}
 }
 
