@@ -14,8 +14,8 @@ import (
 	"github.com/knadh/koanf/parsers/yaml"
 )
 
-// No container engine runs here. What can be known without one is held: that the file says what it must, that every name
-// of ours in it exists in the binary (compose_run_test.go runs it), and that every name of EventStoreDB's is one.
+// No container engine runs here. What can be known without one is held: that the file says what it must, that every
+// name of ours in it exists in the binary (compose_run_test.go runs it), and that every name of EventStoreDB's is one.
 
 type composeFile struct {
 	Services map[string]composeService
@@ -131,7 +131,11 @@ func (f *composeFile) refersTo(t *testing.T, name string, s composeService) {
 		if !there || !slices.Equal(o.Profiles, s.Profiles) {
 			t.Errorf("%s waits for %s, which does not start with it", name, other)
 		}
-		if want := map[bool]string{true: "service_completed_successfully", false: "service_healthy"}[o.once(other)]; on.Condition != want {
+		want := "service_healthy"
+		if o.once(other) {
+			want = "service_completed_successfully"
+		}
+		if on.Condition != want {
 			t.Errorf("%s waits until %s is %s, not %s", name, other, on.Condition, want)
 		}
 	}
@@ -196,16 +200,17 @@ func TestComposeFitsTheImage(t *testing.T) {
 		if s.User != d["USER"] || !s.ReadOnly {
 			t.Errorf("%s runs as %s, the image as %s", name, s.User, d["USER"])
 		}
-		if got := jsonList(t, strings.TrimPrefix(d["HEALTHCHECK"], d["HEALTHCHECK"][:strings.Index(d["HEALTHCHECK"], "[")])); !slices.Equal(
-			append([]string{"CMD"}, got...), s.Healthcheck.Test) || got[0] != jsonList(t, d["ENTRYPOINT"])[0] {
+		_, check, _ := strings.Cut(d["HEALTHCHECK"], " CMD ")
+		got := jsonList(t, check)
+		if !slices.Equal(append([]string{"CMD"}, got...), s.Healthcheck.Test) || got[0] != jsonList(t, d["ENTRYPOINT"])[0] {
 			t.Errorf("%s: health check %v, the image's %v, its program %s", name, s.Healthcheck.Test, got, d["ENTRYPOINT"])
 		}
 		if !slices.Equal(s.Command, jsonList(t, d["CMD"])) {
 			t.Errorf("%s runs %v, the image %s", name, s.Command, d["CMD"])
 		}
 		data := s.Environment["HOOKLEDGER_DATA_DIR"]
-		if s.Environment["HOOKLEDGER_STORE"] == "eventstore" && (!strings.Contains(d["RUN"], " /out/lib/hookledger-embedded") ||
-			!slices.Contains(s.Volumes, "hookledger:/var/lib/hookledger-embedded")) {
+		if s.Environment["HOOKLEDGER_STORE"] == "eventstore" && (!strings.Contains(d["RUN"],
+			" /out/lib/hookledger-embedded") || !slices.Contains(s.Volumes, "hookledger:/var/lib/hookledger-embedded")) {
 			t.Errorf("%s does not see the embedded ledger: %v", name, s.Volumes)
 		}
 		if !slices.Contains(s.Volumes, name+":"+data) || !strings.Contains(d["ENV"], "HOOKLEDGER_DATA_DIR="+data) ||
@@ -243,8 +248,8 @@ func TestDockerfile(t *testing.T) {
 	}
 	// The build gets what it reads: every folder with Go files of the program, and both files of the module.
 	ignored := read(t, ".dockerignore")
-	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", "{{if .Module}}{{if .Module.Main}}{{.Dir}}{{end}}{{end}}",
-		"./cmd/hookledger").Output()
+	const ours = "{{if .Module}}{{if .Module.Main}}{{.Dir}}{{end}}{{end}}"
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", ours, "./cmd/hookledger").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -299,8 +304,8 @@ func jsonList(t *testing.T, text string) []string {
 // eventstoreOptions are the options of EventStoreDB 23.10 that a compose file may need, as its documentation names them
 // (docs/server/configuration of the tag oss-v23.10.6 of github.com/EventStore/EventStore; a node refuses to start with
 // one that it does not know). The environment's name is EVENTSTORE_ and the option in upper case.
-var eventstoreOptions = strings.Fields(`ADVERTISE_HOST_TO_CLIENT_AS CERTIFICATE_FILE CERTIFICATE_PRIVATE_KEY_FILE CLUSTER_DNS
-	CLUSTER_SIZE DB DEFAULT_ADMIN_PASSWORD DEFAULT_OPS_PASSWORD DISABLE_ADMIN_UI DISABLE_LOG_FILE DISCOVER_VIA_DNS
+var eventstoreOptions = strings.Fields(`ADVERTISE_HOST_TO_CLIENT_AS CERTIFICATE_FILE CERTIFICATE_PRIVATE_KEY_FILE
+	CLUSTER_DNS CLUSTER_SIZE DB DEFAULT_ADMIN_PASSWORD DEFAULT_OPS_PASSWORD DISABLE_ADMIN_UI DISABLE_LOG_FILE DISCOVER_VIA_DNS
 	GOSSIP_SEED INDEX INSECURE LOG NODE_HOST_ADVERTISE_AS NODE_IP NODE_PORT REPLICATION_HOST_ADVERTISE_AS REPLICATION_IP
 	REPLICATION_PORT RUN_PROJECTIONS TELEMETRY_OPTOUT TRUSTED_ROOT_CERTIFICATES_PATH`)
 
@@ -323,7 +328,8 @@ func TestComposeOfEventStoreDB(t *testing.T) {
 		if !strings.HasPrefix(s.Image, "eventstore/eventstore:") {
 			continue
 		}
-		if !strings.HasPrefix(s.Image, "eventstore/eventstore:23.10.") || s.Environment["EVENTSTORE_RUN_PROJECTIONS"] != "None" {
+		if !strings.HasPrefix(s.Image, "eventstore/eventstore:23.10.") ||
+			s.Environment["EVENTSTORE_RUN_PROJECTIONS"] != "None" {
 			t.Errorf("%s: %s, projections %s", name, s.Image, s.Environment["EVENTSTORE_RUN_PROJECTIONS"])
 		}
 		if mounts["/var/lib/eventstore"] != name {
@@ -376,7 +382,11 @@ echo "$@" >> "` + dir + `/calls"
 what=$1; shift
 while [ $# -gt 0 ]; do case $1 in -out) out=$2;; esac; shift 2; done
 mkdir "$out"
-case $what in create-ca) echo ca > "$out/ca.crt"; echo key > "$out/ca.key";; create-node) touch "$out/node.crt" "$out/node.key";; *) exit 9;; esac
+case $what in
+create-ca) echo ca > "$out/ca.crt"; echo key > "$out/ca.key";;
+create-node) touch "$out/node.crt" "$out/node.key";;
+*) exit 9;;
+esac
 `
 	bin := filepath.Join(dir, "bin")
 	for _, d := range []string{bin, dir + "/authority", dir + "/ca", dir + "/node1", dir + "/node2", dir + "/node3"} {

@@ -14,8 +14,8 @@ import (
 
 const esdbPage = "docs/eventstoredb.md"
 
-// TestEventStoreDBPage runs the commands of docs/eventstoredb.md in their order, against the EventStoreDB for tests that
-// the page itself starts. Lines of docker are looked at, and run as far as they are ours.
+// TestEventStoreDBPage runs the commands of docs/eventstoredb.md in their order, against the EventStoreDB for tests
+// that the page itself starts. Lines of docker are looked at, and run as far as they are ours.
 func TestEventStoreDBPage(t *testing.T) {
 	t.Parallel()
 	r := newReader(t)

@@ -91,7 +91,8 @@ func (m *homeMove) clash(name string) error {
 	}
 	if !bytes.Equal(bytes.TrimSpace(there), bytes.TrimSpace(ours)) {
 		return domain.Refuse(domain.KindConflict, "key_differs",
-			filepath.Join(m.to, name)+" is another key than the source's", "give a data directory of its own; nothing was written over")
+			filepath.Join(m.to, name)+" is another key than the source's",
+			"give a data directory of its own; nothing was written over")
 	}
 	return nil
 }
