@@ -73,10 +73,11 @@ func Verify(keys [][]byte, id, timestamp, signatures string, body []byte, now ti
 	if err != nil || ts < 0 || ts > 1<<40 {
 		return Refuse(KindInvalid, "invalid_timestamp", "webhook-timestamp is no number of seconds", "send unix seconds")
 	}
-	if age := now.Unix() - ts; age > 300 || age < -300 {
+	const most = int64(SignatureTolerance / time.Second)
+	if age := now.Unix() - ts; age > most || age < -most {
 		return Refuse(KindInvalid, "timestamp_out_of_tolerance",
 			"the request's timestamp is "+strconv.FormatInt(age, 10)+" s away from this clock",
-			"at most 300 s are taken, either way: check the clock, or ask for a fresh delivery")
+			"at most "+strconv.FormatInt(most, 10)+" s are taken, either way: check the clock, or ask for a fresh delivery")
 	}
 	var want []string
 	for _, k := range keys {

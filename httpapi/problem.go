@@ -21,6 +21,7 @@ type Problem struct {
 	Status   int            `json:"status" doc:"The HTTP status." example:"400"`
 	Code     string         `json:"code" doc:"What went wrong; stable, made for programs." example:"no_event_types"`
 	Detail   string         `json:"detail" doc:"What is wrong, and what to do about it."`
+	Fix      string         `json:"fix,omitempty" doc:"What to do about it; detail ends with it."`
 	Instance string         `json:"instance,omitempty" doc:"The path that was asked for." example:"/v1/endpoints"`
 	Errors   []FieldProblem `json:"errors,omitempty" doc:"What is wrong with which part of the request."`
 
@@ -77,7 +78,9 @@ func problemOf(err error) *Problem {
 	}
 	var refusal *domain.Error
 	if errors.As(err, &refusal) {
-		return newProblem(statusOf(refusal), refusal.Code, refusal.Error())
+		p = newProblem(statusOf(refusal), refusal.Code, refusal.Error())
+		p.Fix = refusal.Fix
+		return p
 	}
 	var tooLarge *http.MaxBytesError
 	switch {

@@ -91,6 +91,8 @@ func exitCode(err error) int {
 		return exitNotFound
 	case http.StatusUnauthorized, http.StatusForbidden:
 		return exitNotAllowed
+	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity:
+		return exitUsage // as where it is found before the server is asked
 	}
 	return exitFailure
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/knadh/koanf/parsers/yaml"
 	"github.com/knadh/koanf/providers/confmap"
@@ -170,7 +171,7 @@ func (a *app) readFile(cmd *cobra.Command) (string, *koanf.Koanf, error) {
 		}
 	}
 	raw, err := os.ReadFile(path)
-	if !named && errors.Is(err, fs.ErrNotExist) {
+	if !named && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)) { // a file where a folder would be
 		return "", k, nil
 	}
 	if err != nil {

@@ -15,8 +15,8 @@ type Problem struct {
 	Status int    `json:"status"`
 	Code   string `json:"code"`
 	Title  string `json:"title"`
-	Detail string `json:"detail"` // what is wrong; a server's says what to do about it as well
-	Fix    string `json:"-"`      // what to do about it, where Detail does not say
+	Detail string `json:"detail"` // what is wrong
+	Fix    string `json:"fix"`    // what to do about it
 	Errors []struct {
 		Location string `json:"location"`
 		Message  string `json:"message"`
@@ -63,6 +63,7 @@ func (c *Client) problem(resp *http.Response) error {
 		return c.foreign(resp.StatusCode, err)
 	}
 	p.Status = resp.StatusCode
+	p.Detail = strings.TrimSuffix(p.Detail, ": "+p.Fix) // for programs that read only detail it says both
 	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s > 0 {
 		p.RetryAfter = time.Duration(s) * time.Second
 	}
