@@ -255,3 +255,17 @@ func clientLog(log *slog.Logger) esdb.LoggingFunc {
 		}
 	}
 }
+
+// Format prints where the database is, and no credentials.
+func (c Config) Format(f fmt.State, _ rune) { fmt.Fprint(f, c.safe()) }
+
+// LogValue is what a log shows: where the database is, and no credentials.
+func (c Config) LogValue() slog.Value { return slog.StringValue(c.safe()) }
+
+func (c Config) safe() string {
+	without, _, _, err := splitCredentials(c.ConnectionString)
+	if err != nil {
+		return "a connection string that can't be read"
+	}
+	return without
+}

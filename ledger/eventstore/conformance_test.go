@@ -33,7 +33,7 @@ func TestStore(t *testing.T) {
 		t.Parallel()
 		node := esdbtest.Start(t)
 		storetest.Run(t, harness(Config{ConnectionString: node.ConnectionString(),
-			tuning: tuning{tailRecords: 2, chunk: 3, streams: 4, appendConns: 1, perConn: 8}}))
+			tuning: tuning{tailRecords: 2, chunk: 16, streams: 4, appendConns: 1, perConn: 8}}))
 	})
 	t.Run("cluster", func(t *testing.T) {
 		t.Parallel()

@@ -1,6 +1,7 @@
 package eventstore
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -34,6 +35,27 @@ func (t *trouble) Unwrap() error { return t.err }
 func isPassing(err error) bool {
 	var t *trouble
 	return errors.As(err, &t) && t.passing
+}
+
+// diagnoseAll makes one diagnosis of what the nodes of a cluster came to: that something must be mended comes before
+// that there is no leader, and that before a node that is down.
+func (d *dialer) diagnoseAll(errs []error) error {
+	var best error
+	rank := 0
+	for _, err := range errs {
+		err = d.diagnose(err)
+		r := 1
+		switch {
+		case !isPassing(err):
+			r = 3
+		case domain.Code(err) == "eventstore_no_leader":
+			r = 2
+		}
+		if r >= rank {
+			best, rank = err, r
+		}
+	}
+	return best
 }
 
 // diagnose says why a node could not be reached or used.
@@ -74,7 +96,7 @@ func (d *dialer) diagnose(err error) error {
 			"start enough nodes for a majority, and look at their logs")
 	case has("no such host"), has("produced zero addresses"):
 		return say(true, "eventstore_address", "the name of "+at+" is not known: "+text, "check the address")
-	case f == unanswered:
+	case f == unanswered, errors.Is(err, context.DeadlineExceeded):
 		return say(true, "eventstore_address", "the server "+at+" does not answer", "check the address, and whether it runs")
 	}
 	return say(true, "eventstore_address", "the server "+at+" can't be reached: "+text,

@@ -3,6 +3,8 @@ package eventstore
 import (
 	"context"
 	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
@@ -14,6 +16,23 @@ import (
 type dialer struct {
 	conf     *esdb.Configuration
 	deadline time.Duration // of one call
+	// left counts clients whose connecting nobody waits for any more; each is closed when it has ended.
+	left sync.WaitGroup
+}
+
+// settle waits for what was left behind, at most so long: a client that looks for a node can't be stopped.
+func (d *dialer) settle(patience time.Duration) {
+	settled := make(chan struct{})
+	go func() {
+		d.left.Wait()
+		close(settled)
+	}()
+	t := time.NewTimer(patience)
+	defer t.Stop()
+	select {
+	case <-settled:
+	case <-t.C:
+	}
 }
 
 // endless is how often a client in use looks for a node before it gives up. A client that gave up is dead for ever, and
@@ -37,17 +56,19 @@ func (d *dialer) dial(ctx context.Context) (*esdb.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	answered := make(chan error, 1)
-	go func() { answered <- d.tryRead(ctx, client) }()
+	answered := make(chan struct{})
+	go func() {
+		err = d.tryRead(ctx, client)
+		close(answered)
+	}()
 	select {
-	case err = <-answered:
+	case <-answered:
 	case <-ctx.Done():
-		err = ctx.Err()
-		go func() {
-			_ = <-answered
+		d.left.Go(func() {
+			<-answered
 			_ = client.Close() // never fails
-		}()
-		return nil, err
+		})
+		return nil, d.diagnose(ctx.Err())
 	}
 	if err != nil {
 		_ = client.Close() // never fails
@@ -98,6 +119,8 @@ func describe(v *esdb.ServerVersion) string {
 func (d *dialer) connect(ctx context.Context, attempts int) (*esdb.Client, *esdb.ServerVersion, error) {
 	conf := *d.conf
 	conf.MaxDiscoverAttempts = attempts
+	heard := &heard{log: d.conf.Logger}
+	conf.Logger = heard.hear
 	if attempts == 1 {
 		conf.DiscoveryInterval = 1 // it waits so long after the last attempt, too
 	}
@@ -118,14 +141,42 @@ func (d *dialer) connect(ctx context.Context, attempts int) (*esdb.Client, *esdb
 	case a := <-answers:
 		if a.err != nil {
 			_ = client.Close() // never fails
-			return nil, nil, d.diagnose(a.err)
+			return nil, nil, d.diagnoseAll(append(heard.errors(), a.err))
 		}
 		return client, a.version, nil
 	case <-ctx.Done():
-		go func() {
+		d.left.Go(func() {
 			<-answers
 			_ = client.Close() // never fails
-		}()
-		return nil, nil, ctx.Err()
+		})
+		return nil, nil, d.diagnose(ctx.Err())
 	}
+}
+
+// heard keeps the errors that the client only logs: with several nodes it returns the last one's.
+type heard struct {
+	log esdb.LoggingFunc
+
+	mu   sync.Mutex
+	errs []error // guarded by mu
+}
+
+// maxHeard is enough for an error or two of each node of a cluster.
+const maxHeard = 16
+
+func (h *heard) hear(level esdb.LogLevel, format string, args ...any) {
+	h.log(level, format, args...)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, a := range args {
+		if err, is := a.(error); is && len(h.errs) < maxHeard {
+			h.errs = append(h.errs, err)
+		}
+	}
+}
+
+func (h *heard) errors() []error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.errs)
 }

@@ -106,7 +106,11 @@ func (l *lane) acquire(ctx context.Context, patience time.Duration) (*conn, erro
 		if c := l.pick(); c != nil {
 			return c, nil
 		}
-		var err error
+		err := l.trouble()
+		if err != nil && !isPassing(err) { // such as a user that may not: waiting does not help
+			<-l.slots
+			return nil, err
+		}
 		select {
 		case <-changed:
 			continue

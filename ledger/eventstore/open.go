@@ -2,7 +2,6 @@ package eventstore
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -39,6 +38,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	defer cancel()
 	d := &dialer{conf: conf, deadline: cfg.deadline}
 	if err := waitFor(ctx, opening, cfg.laterPause, func() error { return d.reach(opening) }); err != nil {
+		d.settle(cfg.deadline)
 		return nil, err
 	}
 	s := &Store{cfg: cfg, log: cfg.Logger, dialer: d, ids: twins{ids: map[ulid.ULID]int{}}, ending: make(chan struct{}),
@@ -72,10 +72,13 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 func waitFor(ctx, opening context.Context, pause time.Duration, try func() error) error {
 	for {
 		err := try()
-		if err == nil || ctx.Err() != nil {
-			return errors.Join(err, ctx.Err())
-		}
-		if !isPassing(err) || !ledger.Pause(opening, pause) {
+		switch {
+		case err == nil:
+			return nil
+		case isPassing(err) && ledger.Pause(opening, pause):
+		case ctx.Err() != nil:
+			return fmt.Errorf("%w: %w", ctx.Err(), err)
+		default:
 			return err
 		}
 	}

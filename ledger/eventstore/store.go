@@ -190,6 +190,7 @@ func (s *Store) Close() error {
 			lanes.Go(func() { l.close(s.cfg.deadline) })
 		}
 		lanes.Wait()
+		s.dialer.settle(s.cfg.deadline)
 	})
 	return nil
 }
