@@ -26,6 +26,8 @@ type trouble struct {
 	err *domain.Error
 	// passing says that it may mend itself: the database starts, or elects a leader.
 	passing bool
+	// doubtful says that it may be something else for a moment: a server that starts hangs up too.
+	doubtful bool
 }
 
 func (t *trouble) Error() string { return t.err.Error() }
@@ -35,6 +37,12 @@ func (t *trouble) Unwrap() error { return t.err }
 func isPassing(err error) bool {
 	var t *trouble
 	return errors.As(err, &t) && t.passing
+}
+
+// isDoubtful says whether to look again before it is believed.
+func isDoubtful(err error) bool {
+	var t *trouble
+	return errors.As(err, &t) && t.doubtful
 }
 
 // diagnoseAll makes one diagnosis of what the nodes of a cluster came to: that something must be mended comes before
@@ -86,8 +94,9 @@ func (d *dialer) diagnose(err error) error {
 	case has("first record does not look like a TLS handshake"):
 		return say(false, "eventstore_tls", "the server "+at+" speaks no TLS", "add ?tls=false to the connection string")
 	case d.conf.DisableTLS && has("error reading server preface"):
-		return say(false, "eventstore_tls", "the server "+at+" hangs up on a connection without TLS",
-			"leave out tls=false, and name the CA's PEM file by tlsCaFile=")
+		return &trouble{err: domain.Refuse(domain.KindUnavailable, "eventstore_tls",
+			"the server "+at+" hangs up on a connection without TLS",
+			"leave out tls=false, and name the CA's PEM file by tlsCaFile="), doubtful: true}
 	case has("tls: "):
 		return say(false, "eventstore_tls", "TLS with "+at+" fails: "+behind(text, "tls: "),
 			"check the server's and the user's certificates")

@@ -68,14 +68,20 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	return s, nil
 }
 
+// believed is how often in a row a doubtful diagnosis must be made.
+const believed = 5
+
 // waitFor repeats what fails for a reason that may pass, until its time is up.
 func waitFor(ctx, opening context.Context, pause time.Duration, try func() error) error {
-	for {
+	for doubts := 0; ; {
 		err := try()
+		if doubts++; !isDoubtful(err) {
+			doubts = 0
+		}
 		switch {
 		case err == nil:
 			return nil
-		case isPassing(err) && ledger.Pause(opening, pause):
+		case (isPassing(err) || 0 < doubts && doubts < believed) && ledger.Pause(opening, pause):
 		case ctx.Err() != nil:
 			return fmt.Errorf("%w: %w", ctx.Err(), err)
 		default:
