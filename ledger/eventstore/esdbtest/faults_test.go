@@ -275,7 +275,7 @@ func TestParseFaults(t *testing.T) {
 	}
 }
 
-// Everything at once, at random: whoever repeats the same append gets it written once, and a group that acks gets all.
+// Everything at once, at random: whoever repeats the same append gets it written once.
 func TestEverythingAtRandom(t *testing.T) {
 	t.Parallel()
 	seed := uint64(time.Now().UnixNano())
