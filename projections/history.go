@@ -80,7 +80,7 @@ func (h *history) run(ctx context.Context, live *progress) error {
 			return ctx.Err()
 		}
 		h.progress.behind(h.now())
-		if err := h.pause(ctx, h.gather()); err != nil {
+		if err := h.pause(ctx, h.gather(), live); err != nil {
 			return err
 		}
 		// What comes meanwhile gathers for the next round, else each round would end in transactions of a few records.
@@ -103,14 +103,21 @@ func (h *history) gather() time.Duration {
 	return max(h.every/10, h.every*time.Duration(min(h.folded, busyRecords))/busyRecords)
 }
 
-// pause lets records gather, for as long as nobody waits for them.
-func (h *history) pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
+// pause lets records gather, for as long as more come and nobody waits for them.
+func (h *history) pause(ctx context.Context, d time.Duration, live *progress) error {
+	timer, lull := time.NewTimer(d), time.NewTicker(max(1, h.every/10))
 	defer timer.Stop()
-	for !h.isWanted() {
+	defer lull.Stop()
+	for seen := live.position(); !h.isWanted(); {
 		select {
 		case <-timer.C:
 			return nil
+		case <-lull.C:
+			at := live.position()
+			if at == seen {
+				return nil
+			}
+			seen = at
 		case <-h.hurry:
 		case <-ctx.Done():
 			return ctx.Err()

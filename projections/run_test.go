@@ -53,20 +53,40 @@ func TestRecordsGatherForOneTransaction(t *testing.T) {
 		l := newFakeLedger()
 		l.clock = time.Now()
 		h := &history{store: l, every: 100 * time.Millisecond, now: time.Now, hurry: make(chan struct{}, 1)}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		live := &progress{}
+		go func() { // one record after the other, faster than a lull
+			for tick := time.NewTicker(h.every / 15); ; {
+				select {
+				case <-tick.C:
+					live.reached(live.position()+1, 0)
+				case <-ctx.Done():
+					tick.Stop()
+					return
+				}
+			}
+		}()
 		begin := time.Now()
-		if err := h.pause(t.Context(), h.every); err != nil || time.Since(begin) != h.every {
+		if err := h.pause(ctx, h.every, live); err != nil || time.Since(begin) != h.every {
 			t.Errorf("it waited %v, %v", time.Since(begin), err)
 		}
 		h.want(5)
 		begin = time.Now()
-		if err := h.pause(t.Context(), h.every); err != nil || time.Since(begin) != h.every {
+		if err := h.pause(ctx, h.every, live); err != nil || time.Since(begin) != h.every {
 			t.Errorf("it waited %v for what is not on the ledger, %v", time.Since(begin), err)
 		}
 		l.post(ten, ep1)
 		begin = time.Now()
 		time.AfterFunc(10*time.Millisecond, func() { h.want(5) })
-		if err := h.pause(t.Context(), h.every); err != nil || time.Since(begin) != 10*time.Millisecond {
+		if err := h.pause(ctx, h.every, live); err != nil || time.Since(begin) != 10*time.Millisecond {
 			t.Errorf("it waited %v though somebody wants it, %v", time.Since(begin), err)
+		}
+		h.at.position = l.Head() // what was wanted is there
+		cancel()
+		begin = time.Now()
+		if err := h.pause(t.Context(), h.every, &progress{}); err != nil || time.Since(begin) != h.every/10 {
+			t.Errorf("it waited %v though no more came, %v", time.Since(begin), err)
 		}
 	})
 }
