@@ -17,11 +17,12 @@ type counting struct {
 	total int64  // 0: nobody knows
 	at    int64
 	bar   *output.Progress
+	drawn bool // the bar is: nothing else is said
 	said  time.Time
 }
 
 func (a *app) counting(verb string, total int64) *counting {
-	c := &counting{a: a, verb: verb, total: total, said: time.Now()}
+	c := &counting{a: a, verb: verb, total: total, said: time.Now(), drawn: output.IsTerminal(a.err)}
 	c.bar = output.NewProgress(a.err, verb, total)
 	return c
 }
@@ -29,7 +30,7 @@ func (a *app) counting(verb string, total int64) *counting {
 func (c *counting) set(n int64) {
 	c.at = n
 	c.bar.Set(n)
-	if n%64 == 0 && !output.IsTerminal(c.a.err) && time.Since(c.said) >= sayEvery {
+	if !c.drawn && time.Since(c.said) >= sayEvery {
 		c.said = time.Now()
 		c.a.note("%s", c)
 	}
