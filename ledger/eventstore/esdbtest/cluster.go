@@ -12,19 +12,25 @@ import (
 	"github.com/google/uuid"
 )
 
-// Cluster is a database of several nodes, one of which leads. The nodes have one log, so a follower is never behind;
-// what it can't do it leaves to the leader, as on a real cluster: it answers an append with not-leader and the leader's
-// address, and everything about groups with Unavailable, "Server Is Not Ready". A new leader is elected at once when a
-// majority of the nodes is up; with HoldElections a test has the time in between for itself.
+// Cluster is a database of several nodes, one of which leads. The nodes have one log, so a follower is never behind.
+// What a follower can't do it leaves to the leader: it answers an append with not-leader and the leader's address, and
+// everything about groups with Unavailable, "Server Is Not Ready". A new leader is elected at once when a majority of
+// the nodes is up; with HoldElections a test has the time in between for itself.
 //
 //	KillLeader     its connections break, what was in flight has no answer
 //	FreezeLeader   its connections stay up and silent, as with SIGSTOP
 //	ChangeLeader   it resigns: its connections stay up, and it answers not-leader from now on
 //	StopNode       the same as KillLeader for any node
 //	StartNode      starts a node that is down or frozen; a frozen one loses its connections then
+//
+// A real follower says not-leader to clients that ask for the leader, and hands the appends of others on to it. The Go
+// client v4.2.0 means to ask and does not (it puts requires-leader where only a server would read it). By default every
+// client is taken to have asked; WithForwarding goes by what was sent.
 type Cluster struct {
-	groups *groups
-	engine *engine
+	forwards bool // see WithForwarding
+	groups   *groups
+	engine   *engine
+
 	mu     sync.Mutex
 	nodes  []*node // set once, when all of them are there
 	leader int     // -1: none
@@ -79,7 +85,7 @@ func NewCluster(size int, options ...Option) (*Cluster, error) {
 			return nil, err
 		}
 	}
-	c := &Cluster{leader: -1, engine: newEngine(base.clock)}
+	c := &Cluster{leader: -1, engine: newEngine(base.clock), forwards: base.forwards}
 	c.groups = newGroups(c.engine, &base)
 	var nodes []*node
 	for i := range size {
@@ -188,6 +194,9 @@ func (m *member) admit(_ context.Context, call *Call) error {
 	case anyNode:
 		return nil
 	case leaderNode:
+		if c.leader >= 0 && c.forwards && !requiresLeader(call) {
+			return nil // there is one log: it is as if the leader did it
+		}
 		if c.leader >= 0 {
 			l := c.nodes[c.leader]
 			return errNotLeader(l.host, l.port)

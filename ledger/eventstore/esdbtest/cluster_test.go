@@ -102,6 +102,17 @@ func TestNotLeader(t *testing.T) {
 	same(t, "read that requires the leader", "Leader info available", status.Convert(err).Message())
 }
 
+func TestForwarding(t *testing.T) {
+	t.Parallel()
+	c := esdbtest.StartCluster(t, 3, esdbtest.WithForwarding())
+	mustAppend(t, clientOf(t, alone(c, 1)), "s", someEvents(1)...)
+	same(t, "written by the leader", 1, len(contentsOf(t, clientOf(t, alone(c, 0)), "s")))
+	c.HoldElections()
+	c.KillLeader()
+	_, err := clientOf(t, alone(c, 1)).AppendToStream(t.Context(), "s", esdb.AppendToStreamOptions{}, someEvents(1)...)
+	same(t, "without a leader", "Unavailable/Unavailable", answerOf(err))
+}
+
 // A follower does not say not-leader about groups: it is not ready.
 func TestGroupsAtFollower(t *testing.T) {
 	t.Parallel()

@@ -15,7 +15,11 @@
 //   - reads of a stream and of $all, both ways, with filters, links resolved;
 //   - stream metadata ($maxCount, $maxAge, $tb, $acl), soft deletes, tombstones, and a scavenge (Server.Scavenge);
 //   - subscriptions to a stream and to $all, checkpoints, caught-up messages, dropped when too slow;
-//   - persistent subscriptions, gossip, followers, TLS, users and access lists, and switches for what goes wrong.
+//   - persistent subscriptions: strategies, retries, parking and replay, timeouts, checkpoints;
+//   - a Cluster of nodes with gossip, elections, followers that say not-leader, leaders that are killed or frozen;
+//   - TLS with a CA of the test's own, users, their certificates, access lists (WithTLS, WithUser);
+//   - Faults: answers that are lost behind the commit, dropped and silent subscriptions, slow and refused connections,
+//     each by count, or at random from a seed.
 //
 // # Where it differs from a real node
 //

@@ -19,6 +19,7 @@ type nodeConfig struct {
 	tls          *tls.Config // nil: no TLS, and no users
 	certificates bool        // a client's certificate is a login
 	users        map[string]*user
+	forwards     bool // followers hand appends on to the leader
 }
 
 func defaultNodeConfig() nodeConfig {
@@ -47,6 +48,15 @@ const defaultOutage = time.Second
 func WithOutage(d time.Duration) Option {
 	return func(c *config) error {
 		c.outage = d
+		return nil
+	}
+}
+
+// WithForwarding has the followers of a cluster hand appends on to the leader, unless the client asked for it with
+// requires-leader. See [Cluster].
+func WithForwarding() Option {
+	return func(c *config) error {
+		c.forwards = true
 		return nil
 	}
 }
