@@ -24,7 +24,7 @@ var manyFaults = map[esdbtest.Fault]esdbtest.Rule{
 	esdbtest.CommitThenAbort:       esdbtest.Chance(0.01),
 	esdbtest.RefuseAppend:          esdbtest.Chance(0.01),
 	esdbtest.DropSubscription:      esdbtest.Chance(0.005),
-	esdbtest.SilentSubscription:    esdbtest.Chance(0.0005),
+	esdbtest.SilentSubscription:    esdbtest.Chance(0.0003),
 	esdbtest.RefuseConnection:      esdbtest.Chance(0.1),
 	esdbtest.SlowConnection:        esdbtest.Chance(0.05),
 	esdbtest.CutConnection:         esdbtest.Chance(0.005),
