@@ -120,7 +120,7 @@ func TestALiveStreamOutlastsTheLedgersAbsence(t *testing.T) {
 		w := &recorder{header: http.Header{}}
 		q := &recordsQuery{recordFilter: recordFilter{tenant: "default"}, live: true, limit: 1}
 		out := newStreamWriter(w)
-		if err := a.follow(t.Context(), out, q); err != nil {
+		if err := a.follow(t.Context(), out, q, appendSSE); err != nil {
 			t.Fatal(err)
 		}
 		if err := out.end(); err != nil {

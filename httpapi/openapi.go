@@ -36,6 +36,7 @@ func build(cfg Config) (*api, error) {
 	a.registerReplays()
 	a.registerAttempts()
 	a.registerRecords()
+	a.registerFeed()
 	a.registerEventTypes()
 	a.registerSources()
 	a.registerProjections()

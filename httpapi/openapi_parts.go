@@ -208,7 +208,8 @@ func (a *api) envelopeSchema(t domain.EventType) *huma.Schema {
 // documentConfig is enough of a Config to write the document; nothing of it is ever called.
 func documentConfig(version string) Config {
 	return Config{Store: struct{ ledger.Store }{}, Vault: (*vault.Vault)(nil), Ingest: (*ingest.Ingest)(nil),
-		Projections: noProjections{}, Replays: struct{ Replays }{}, Now: time.Now, NewID: func() ulid.ULID { return ulid.ULID{} }, Version: version}
+		Projections: noProjections{}, Replays: struct{ Replays }{}, Now: time.Now,
+		NewID: func() ulid.ULID { return ulid.ULID{} }, Version: version}
 }
 
 type noProjections struct{ Projections }

@@ -192,12 +192,25 @@ func (a *api) listRecords(w http.ResponseWriter, r *http.Request, c *caller) {
 		a.fail(w, r, err)
 		return
 	}
-	out := newStreamWriter(w)
 	if q.live {
-		err = a.follow(r.Context(), out, q)
+		a.stream(w, r, q, appendSSE)
+	} else {
+		a.stream(w, r, q, appendNDJSON)
+	}
+}
+
+// recordWriter writes a record for a stream, or nothing where it leaves it out.
+type recordWriter func([]byte, *domain.Record) ([]byte, error)
+
+// stream answers with records: live ones on and on, others up to the ledger's head.
+func (a *api) stream(w http.ResponseWriter, r *http.Request, q *recordsQuery, write recordWriter) {
+	out := newStreamWriter(w)
+	var err error
+	if q.live {
+		err = a.follow(r.Context(), out, q, write)
 	} else {
 		out.begin("application/x-ndjson")
-		_, err = a.copyRecords(r.Context(), out, q, appendNDJSON)
+		_, err = a.copyRecords(r.Context(), out, q, write)
 	}
 	if err == nil {
 		err = out.end()
@@ -214,8 +227,7 @@ func (a *api) listRecords(w http.ResponseWriter, r *http.Request, c *caller) {
 }
 
 // copyRecords writes what there is behind q.after, and moves it on. It says whether the limit was reached.
-func (a *api) copyRecords(ctx context.Context, out *streamWriter, q *recordsQuery,
-	write func([]byte, *domain.Record) ([]byte, error)) (bool, error) {
+func (a *api) copyRecords(ctx context.Context, out *streamWriter, q *recordsQuery, write recordWriter) (bool, error) {
 	for r, err := range a.read(ctx, &q.recordFilter, q.after) {
 		if err != nil {
 			return false, err
@@ -257,7 +269,7 @@ func appendSSE(b []byte, r *domain.Record) ([]byte, error) {
 const keepAlive = 15 * time.Second
 
 // follow writes records as they become durable, until the client or the server goes away.
-func (a *api) follow(ctx context.Context, out *streamWriter, q *recordsQuery) error {
+func (a *api) follow(ctx context.Context, out *streamWriter, q *recordsQuery, write recordWriter) error {
 	out.begin("text/event-stream")
 	// It is sent with what the first read gives, so that a read that is refused can be answered.
 	if err := out.write([]byte(": hookledger records\n\n")); err != nil {
@@ -266,7 +278,7 @@ func (a *api) follow(ctx context.Context, out *streamWriter, q *recordsQuery) er
 	for {
 		// What is behind the filter is not read again: the head is taken before the read.
 		head := a.Store.Head()
-		done, err := a.copyRecords(ctx, out, q, appendSSE)
+		done, err := a.copyRecords(ctx, out, q, write)
 		switch {
 		case errors.Is(err, ledger.ErrUnavailable):
 			if err := a.ledgerAway(ctx, out); err != nil {

@@ -215,7 +215,7 @@ func TestQuietStreamSaysThatItIsThere(t *testing.T) {
 		defer cancel()
 		w := &recorder{header: http.Header{}}
 		all := &recordsQuery{recordFilter: recordFilter{tenant: "default"}}
-		if err := a.follow(ctx, newStreamWriter(w), all); err != nil {
+		if err := a.follow(ctx, newStreamWriter(w), all, appendSSE); err != nil {
 			t.Fatal(err)
 		}
 		if n := strings.Count(w.String(), ": still here\n\n"); n != 3 {

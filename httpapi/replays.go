@@ -147,7 +147,8 @@ func (a *api) registerReplays() {
 		description: "What is in flight ends; what waits is cancelled."}, a.cancelReplay)
 	register(a, operation{id: "list-replay-failures", tag: "Replays", summary: "List what a replay could not deliver"},
 		a.listReplayFailures)
-	register(a, operation{id: "retry-replay-failures", tag: "Replays", summary: "Send again what a replay could not deliver",
+	register(a, operation{id: "retry-replay-failures", tag: "Replays",
+		summary: "Send again what a replay could not deliver",
 		status: http.StatusAccepted, description: "A new replay of those deliveries alone."}, a.retryReplayFailures)
 }
 

@@ -32,7 +32,8 @@ func (s *stack) failedReplay(admin, tenant, event string) string {
 	}
 	var pair domain.ReplayPair
 	_, err = replays.Decide(ctx, s.store, &r, stamp, func(r *domain.Replay) ([]domain.Fact, error) {
-		facts, err := r.Schedule([]domain.PlannedPair{{Event: event, Endpoint: asked.First.EndpointID, At: asked.First.CreatedAt}})
+		facts, err := r.Schedule([]domain.PlannedPair{{Event: event, Endpoint: asked.First.EndpointID,
+			At: asked.First.CreatedAt}})
 		pair = facts[0].(*domain.ReplayPageScheduled).Pairs[0]
 		return facts, err
 	})

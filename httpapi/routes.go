@@ -59,6 +59,8 @@ var routes = []route{
 	{"list-event-deliveries", "GET", "/v1/events/{id}/deliveries", scopeTenant, everyone},
 	{"list-event-records", "GET", "/v1/events/{id}/records", scopeTenant, everyone},
 
+	{"feed-events", "GET", "/v1/feed", scopeTenant, everyone},
+
 	{"list-endpoints", "GET", "/v1/endpoints", scopeTenant, readers},
 	{"create-endpoint", "POST", "/v1/endpoints", scopeTenant, operators},
 	{"get-endpoint", "GET", "/v1/endpoints/{id}", scopeTenant, readers},

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -22,6 +23,7 @@ type remote struct {
 	tenant  string
 	dataDir string
 	keyFile string
+	timeout time.Duration // of a request; 0: the client's own
 }
 
 func (r *remote) flags(flags *pflag.FlagSet) {
@@ -50,7 +52,7 @@ func (a *app) connect(r *remote) (*apiclient.Client, error) {
 		tenant = domain.DefaultTenant
 	}
 	return apiclient.New(apiclient.Config{Server: r.server, Key: key, Tenant: tenant, Fallback: domain.DefaultTenant,
-		UserAgent: "hookledger/" + version})
+		UserAgent: "hookledger/" + version, Timeout: r.timeout})
 }
 
 // apiKey finds the key: the one that was given, else, for a server on this machine, the admin key in its data

@@ -49,6 +49,7 @@ func newDeliveryList(a *app, r *remote) *cobra.Command {
 	filterFlag(c, filter, "event", "only those of this event type, or pattern such as agent.*")
 	filterFlag(c, filter, "status", "only pending, in_flight, retrying, held, succeeded, exhausted or cancelled ones")
 	filterFlag(c, filter, "code", "only those whose last response had this HTTP status")
+	filterFlag(c, filter, "replay-id", "only those of this replay")
 	return c
 }
 

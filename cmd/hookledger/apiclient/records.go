@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -66,11 +67,17 @@ func (c *Client) record(line []byte, status int, fn func(Item[Record]) error) er
 // a server that can't be reached again within patience, ends it.
 func (c *Client) Follow(ctx context.Context, after uint64, query url.Values, patience time.Duration,
 	fn func(Item[Record]) error) error {
+	return c.resume(ctx, after, patience, func(after *uint64) error { return c.follow(ctx, query, after, fn) })
+}
+
+// resume reads a stream again and again behind the last position that it came to, until ctx ends (nil), it is refused,
+// or it can't be read within patience.
+func (c *Client) resume(ctx context.Context, after uint64, patience time.Duration, read func(*uint64) error) error {
 	const wait = 250 * time.Millisecond
 	lost := time.Duration(0)
 	for {
 		before := after
-		err := c.follow(ctx, query, &after, fn)
+		err := read(&after)
 		var p *Problem
 		switch {
 		case ctx.Err() != nil:
@@ -97,24 +104,18 @@ func (c *Client) Follow(ctx context.Context, after uint64, query url.Values, pat
 
 // follow reads one stream of server-sent events to its end, which is always an error or nil for a clean end.
 func (c *Client) follow(ctx context.Context, query url.Values, after *uint64, fn func(Item[Record]) error) error {
-	resp, err := c.do(ctx, http.MethodGet, withQuery("/v1/records", query), nil, WithHeader("Accept", "text/event-stream"),
-		WithHeader("Last-Event-ID", strconv.FormatUint(*after, 10)))
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	if t := resp.Header.Get("Content-Type"); !strings.HasPrefix(t, "text/event-stream") {
-		return c.foreign(resp.StatusCode, fmt.Errorf("content type %q", t))
-	}
-	return readSSE(resp.Body, func(data []byte) error {
-		return c.record(data, resp.StatusCode, func(r Item[Record]) error {
+	q := url.Values{}
+	maps.Copy(q, query)
+	q.Set("after", strconv.FormatUint(*after, 10)) // also 0: the records from the first
+	return c.events(ctx, withQuery("/v1/records", q), *after, func(data []byte, status int) error {
+		return c.record(data, status, func(r Item[Record]) error {
 			if err := fn(r); err != nil {
 				return err
 			}
 			*after = r.Value.Position
 			return nil
 		})
-	}, c.unreachable)
+	})
 }
 
 // readSSE reads server-sent events (WHATWG HTML, section 9.2) and hands each event's data to fn. What stands behind the
