@@ -149,7 +149,7 @@ func (a *api) registerReplays() {
 		a.listReplayFailures)
 	register(a, operation{id: "retry-replay-failures", tag: "Replays",
 		summary: "Send again what a replay could not deliver",
-		status: http.StatusAccepted, description: "A new replay of those deliveries alone."}, a.retryReplayFailures)
+		status:  http.StatusAccepted, description: "A new replay of those deliveries alone."}, a.retryReplayFailures)
 }
 
 type replayPath struct {
