@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"hookledger/sources/agenfleet/agenfleettest"
 )
 
 // TestSecretsAndContentStandNowhereInTheClear: canaries in every secret and in everything that can be erased one day
@@ -28,6 +30,16 @@ func TestSecretsAndContentStandNowhereInTheClear(t *testing.T) {
 	server.call(http.MethodPost, "/v1/endpoints", map[string]any{"url": receiver.URL + "/canary-path?q=canary-query",
 		"event_types": []string{"*"}}, &endpoint)
 	server.call(http.MethodPost, "/v1/api-keys", map[string]any{"role": "producer"}, &key)
+	fleet := agenfleettest.New()
+	fleet.Email, fleet.Password = "canary-email", "canary-password"
+	fleet.Change("canary-agent", func(a *agenfleettest.Agent) { a.Daily, a.Threshold, a.TokensInput = 10, 0.5, 10 })
+	upstream := httptest.NewServer(fleet)
+	defer upstream.Close()
+	server.call(http.MethodPost, "/v1/sources", map[string]any{"kind": "agenfleet", "agenfleet": map[string]string{
+		"url": upstream.URL + agenfleettest.Base, "email": fleet.Email, "password": fleet.Password}}, nil)
+	var cron struct{ Path string }
+	server.call(http.MethodPost, "/v1/sources", map[string]string{"kind": "cron"}, &cron)
+	server.call(http.MethodPost, cron.Path, map[string]string{"job_id": "canary-job", "output": "canary-output"}, nil)
 	var receipt struct{ ID string }
 	server.call(http.MethodPost, "/v1/events", map[string]any{"event": "agent.status_changed",
 		"subject": "canary-subject", "data": map[string]string{"agentId": "canary-body", "from": "online", "to": "offline"},
@@ -40,6 +52,9 @@ func TestSecretsAndContentStandNowhereInTheClear(t *testing.T) {
 	var page struct{ Data []json.RawMessage }
 	for len(page.Data) == 0 {
 		server.call(http.MethodGet, "/v1/deliveries?status=succeeded&event_id="+receipt.ID, nil, &page)
+	}
+	for page.Data = nil; len(page.Data) == 0; { // what was polled is there, too
+		server.call(http.MethodGet, "/v1/events?event=agent.budget_alert", nil, &page)
 	}
 
 	places := map[string]string{"the log": server.process.output(),
@@ -62,7 +77,7 @@ func TestSecretsAndContentStandNowhereInTheClear(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	canaries := []string{"canary-", endpoint.Secret, strings.TrimPrefix(endpoint.Secret, "whsec_"), key.Key, server.key,
+	canaries := []string{"canary-", strings.TrimPrefix(cron.Path, "/in/cron/"), endpoint.Secret, strings.TrimPrefix(endpoint.Secret, "whsec_"), key.Key, server.key,
 		strings.TrimSpace(string(master)), base64.StdEncoding.EncodeToString([]byte("canary-body"))}
 	for where, text := range places {
 		for i, canary := range canaries {

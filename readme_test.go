@@ -14,7 +14,7 @@ import (
 
 var (
 	shell       = regexp.MustCompile("(?s)```sh\n(.*?)```")
-	placeholder = regexp.MustCompile(`(whsec_|dlv_|evt_|ep_|att_)…`)
+	placeholder = regexp.MustCompile(`(whsec_|dlv_|evt_|ep_|att_|src_|hlc_)…`)
 )
 
 // TestREADME runs every command of the README, in its order, as a newcomer would: what stays in the foreground runs on;
@@ -119,8 +119,8 @@ func (r *reader) command(dir, line string) string {
 		r.t.Fatalf("$ %s\n%s%v", line, out, err)
 	}
 	r.t.Logf("$ %s\n%s", line, out)
-	for _, prefix := range []string{"whsec_", "dlv_", "evt_", "ep_", "att_"} {
-		if ids := regexp.MustCompile(prefix+`[A-Za-z0-9+/=]+`).FindAllString(string(out), -1); ids != nil {
+	for _, prefix := range []string{"whsec_", "dlv_", "evt_", "ep_", "att_", "src_", "hlc_"} {
+		if ids := regexp.MustCompile(prefix+`[A-Za-z0-9+/=_-]+`).FindAllString(string(out), -1); ids != nil {
 			r.last[prefix] = ids[len(ids)-1]
 		}
 	}

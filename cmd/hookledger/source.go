@@ -123,8 +123,8 @@ func sourceTestColumns() []output.Column[apiclient.SourceTest] {
 func newSourceTest(a *app, r *remote) *cobra.Command {
 	var body, job string
 	c := &cobra.Command{Use: "test ID", Short: "Try a source out; nothing is recorded",
-		Long: `Try a source out, from the server: log in and read all that polling would read, or, for a cron source, show what
-a post would become. Nothing is recorded. The exit code is 5 when it does not work.`,
+		Long: `Try a source out, from the server: log in and read all that polling would read, or, for a cron source, show
+what a post would become. Nothing is recorded. The exit code is 5 when it does not work.`,
 		Example: `  hookledger source test src_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C
   hookledger source test src_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C --body '{"job_id": "report", "status": "ok"}'`,
 		Args: args("ID"),
