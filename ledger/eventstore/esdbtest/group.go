@@ -10,8 +10,8 @@ import (
 
 // group is a persistent subscription: one reader of a stream or of $all, whose events several consumers share. It keeps
 // the order in which it first saw the events, hands each to one consumer, and knows it as done once it is acked,
-// skipped or parked. Its checkpoint stands behind the lowest event from which on all are done; what it knows above the
-// checkpoint is in memory only, and gone when the node or its leadership is.
+// skipped or parked. Its checkpoint is the last event up to which all are done; what it knows of those above is in
+// memory only, and gone when the node or its leadership is.
 //
 //	appeared   a new event was written             ack, nack   a consumer answered
 //	join       a consumer came                     leave       it went, and what it had is another's
