@@ -176,8 +176,8 @@ func (s *Source) emit(ctx context.Context, out chan<- *message.Message, it *item
 	return false
 }
 
-// settle ends a message's place in the window, once, right before its Ack (err is nil) or Nack. The handler calls it: to
-// wait for the Ack would take a goroutine for each message.
+// settle ends a message's place in the window, once, right before its Ack (err is nil) or Nack. The handler calls it:
+// to wait for the Ack would take a goroutine for each message.
 func (s *Source) settle(it *item, err error) {
 	switch now := s.now(); {
 	case err != nil:

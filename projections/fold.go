@@ -60,8 +60,8 @@ func newBatch() *batch {
 		attempts: map[string]*attemptState{}, replays: map[string]*replayState{}, heads: map[string]checkpoint{}}
 }
 
-// openStates are the attempts in flight at the end of a transaction, with their deliveries. Most come to their outcome in
-// the next one, which then need not read their rows.
+// openStates are the attempts in flight at the end of a transaction, with their deliveries. Most come to their outcome
+// in the next one, which then need not read their rows.
 type openStates struct {
 	deliveries []*deliveryState
 	attempts   []*attemptState
