@@ -55,7 +55,7 @@ func (b *memBacklog) put(d domain.Due) {
 		b.pending[d.Delivery] = d
 		return
 	}
-	key := domain.EndpointKey{Tenant: d.Tenant, Endpoint: d.Endpoint}
+	key := domain.EndpointKey{Tenant: d.Tenant, Endpoint: d.Endpoint, Replay: d.Replay}
 	i, _ := slices.BinarySearchFunc(b.due[key], d, func(a, b domain.Due) int {
 		if c := a.DueAt.Compare(b.DueAt); c != 0 {
 			return c
@@ -80,7 +80,7 @@ func (b *memBacklog) Activate(now time.Time) (active []domain.EndpointKey, next 
 			next = at
 		}
 	}
-	slices.SortFunc(active, func(a, b domain.EndpointKey) int { return strings.Compare(a.Endpoint, b.Endpoint) })
+	slices.SortFunc(active, func(a, b domain.EndpointKey) int { return strings.Compare(a.Endpoint+a.Replay, b.Endpoint+b.Replay) })
 	return active, next
 }
 

@@ -254,10 +254,15 @@ func (w *world) due(endpoint string) string {
 // turn handles the endpoint's next due delivery as a message does, without the Router.
 func (w *world) turn(endpoint string) (*item, error) {
 	w.t.Helper()
-	key := domain.EndpointKey{Tenant: "default", Endpoint: endpoint}
+	return w.turnOf(domain.EndpointKey{Tenant: "default", Endpoint: endpoint})
+}
+
+// turnOf is turn for what a replay sends, too.
+func (w *world) turnOf(key domain.EndpointKey) (*item, error) {
+	w.t.Helper()
 	d, ok := w.backlog.Take(key, w.cfg.Now())
 	if !ok {
-		w.t.Fatalf("nothing is due at %s", endpoint)
+		w.t.Fatalf("nothing is due at %s", key.Endpoint)
 	}
 	it := &item{Context: context.Background(), due: d}
 	err := w.d.handle(it)

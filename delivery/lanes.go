@@ -4,8 +4,6 @@ import (
 	"container/heap"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"hookledger/domain"
 )
 
@@ -21,23 +19,26 @@ const (
 type place uint8
 
 const (
-	placeIdle  place = iota // nothing due
-	placeRound              // for its turn
-	placeOwn                // for the end of one of its own attempts
-	placeSick               // for the end of an attempt of any sick lane
-	placeTimed              // for its rate
+	placeIdle   place = iota // nothing due
+	placeRound               // for its turn
+	placeOwn                 // for the end of an attempt at its endpoint
+	placeSick                // for the end of an attempt of any sick lane
+	placeReplay              // for the end of an attempt of any replay
+	placeTimed               // for its rate
 )
 
-// lane is one endpoint's place in the round.
+// lane is one endpoint's place in the round, or that of what a replay sends there.
 type lane struct {
 	key      domain.EndpointKey
+	site     *site
 	tenant   *tenantRound
 	place    place
 	inFlight int
-	sick     bool          // its last attempt timed out
-	limiter  *rate.Limiter // nil: no limit
-	wake     time.Time     // while in placeTimed
+	sick     bool      // its last attempt timed out
+	wake     time.Time // while in placeTimed
 }
+
+func (l *lane) isReplay() bool { return l.key.Replay != "" }
 
 // tenantRound holds a tenant's lanes that wait for their turn.
 type tenantRound struct {
@@ -50,21 +51,24 @@ type tenantRound struct {
 // owner's mutex and never blocks. A lane that can't have its turn is parked where what it waits for wakes it, so that a
 // turn costs the same however many wait.
 type lanes struct {
-	window       int
-	perEndpoint  int
-	endpoints    Endpoints
-	inFlight     int
-	sickInFlight int // of the lanes that are sick
-	all          map[domain.EndpointKey]*lane
-	byTenant     map[string]*tenantRound
-	tenants      queue[*tenantRound]
-	sickWaiting  queue[*lane] // may hold lanes that left placeSick since
-	timed        timedLanes
+	window         int
+	perEndpoint    int
+	endpoints      Endpoints
+	inFlight       int
+	sickInFlight   int // of the lanes that are sick
+	replayInFlight int // of replays
+	all            map[domain.EndpointKey]*lane
+	sites          map[domain.EndpointKey]*site // by the key without a replay
+	byTenant       map[string]*tenantRound
+	tenants        queue[*tenantRound]
+	sickWaiting    queue[*lane] // may hold lanes that left placeSick since
+	replayWaiting  queue[*lane] // in placeReplay
+	timed          timedLanes
 }
 
 func newLanes(window, perEndpoint int, endpoints Endpoints) *lanes {
 	return &lanes{window: window, perEndpoint: perEndpoint, endpoints: endpoints,
-		all: map[domain.EndpointKey]*lane{}, byTenant: map[string]*tenantRound{}}
+		all: map[domain.EndpointKey]*lane{}, sites: map[domain.EndpointKey]*site{}, byTenant: map[string]*tenantRound{}}
 }
 
 // activate puts an endpoint into the round.
@@ -79,6 +83,7 @@ func (s *lanes) activate(key domain.EndpointKey) {
 		t.members++
 		l = &lane{key: key, tenant: t}
 		s.all[key] = l
+		s.join(l)
 	}
 	if l.place == placeIdle {
 		s.enter(l)
@@ -118,8 +123,13 @@ func (s *lanes) next(now time.Time, take func(domain.EndpointKey) (domain.Due, b
 		if ok {
 			l.inFlight++
 			s.inFlight++
+			l.site.inFlight++
 			if l.sick {
 				s.sickInFlight++
+			}
+			if l.isReplay() {
+				l.site.replays++
+				s.replayInFlight++
 			}
 			return &item{due: due, lane: l}, time.Time{}
 		}
@@ -140,9 +150,14 @@ func (s *lanes) admit(l *lane, now time.Time, take func(domain.EndpointKey) (dom
 		}
 		perSecond = e.Config.RateLimit
 	}
-	// Who is parked for places has at least one attempt under way, whose end wakes it.
-	if l.inFlight >= min(limit, greed*(s.window-s.inFlight)) {
+	// Who is parked for places has an attempt under way at its endpoint, whose end wakes it.
+	if l.site.full(l, limit) || l.inFlight >= greed*(s.window-s.inFlight) {
 		l.place = placeOwn
+		return domain.Due{}, false
+	}
+	if l.isReplay() && s.replayInFlight >= s.replayShare() {
+		l.place = placeReplay
+		s.replayWaiting.push(l)
 		return domain.Due{}, false
 	}
 	if l.sick && s.sickInFlight >= s.sickShare() {
@@ -150,7 +165,7 @@ func (s *lanes) admit(l *lane, now time.Time, take func(domain.EndpointKey) (dom
 		s.sickWaiting.push(l)
 		return domain.Due{}, false
 	}
-	r, wait := l.reserve(now, perSecond)
+	r, wait := l.site.reserve(l, now, perSecond)
 	if wait > 0 {
 		l.place, l.wake = placeTimed, now.Add(min(wait, maxRatePark))
 		heap.Push(&s.timed, l)
@@ -162,40 +177,30 @@ func (s *lanes) admit(l *lane, now time.Time, take func(domain.EndpointKey) (dom
 			r.CancelAt(now)
 		}
 		l.place = placeIdle
-		if l.inFlight == 0 && (!known || e.Removed) {
+		if l.inFlight == 0 && (!known || e.Removed || l.isReplay()) {
 			s.forget(l)
 		}
 	}
 	return due, ok
 }
 
-// reserve takes one of the lane's tokens, or says how long to wait for it. A limit allows a tenth of a second's worth,
-// at least one, in a burst.
-func (l *lane) reserve(now time.Time, perSecond float64) (*rate.Reservation, time.Duration) {
-	if perSecond <= 0 {
-		l.limiter = nil
-		return nil, 0
-	}
-	if l.limiter == nil || l.limiter.Limit() != rate.Limit(perSecond) {
-		l.limiter = rate.NewLimiter(rate.Limit(perSecond), max(1, int(perSecond/10)))
-	}
-	r := l.limiter.ReserveN(now, 1)
-	if wait := r.DelayFrom(now); wait > 0 {
-		r.CancelAt(now)
-		return nil, wait
-	}
-	return r, 0
-}
-
 // sickShare is how much of the window the sick lanes share.
 func (s *lanes) sickShare() int { return max(1, s.window/4) }
+
+// replayShare is how much of the window replays share: the rest is for what happens now.
+func (s *lanes) replayShare() int { return max(1, s.window/2) }
 
 // settle ends an attempt. tried says that something was sent, or tried to, so that timedOut tells how the endpoint is.
 func (s *lanes) settle(l *lane, tried, timedOut bool) {
 	s.inFlight--
 	l.inFlight--
+	l.site.inFlight--
 	if l.sick {
 		s.sickInFlight--
+	}
+	if l.isReplay() {
+		l.site.replays--
+		s.replayInFlight--
 	}
 	if tried && timedOut != l.sick {
 		if l.sick = timedOut; timedOut {
@@ -204,8 +209,16 @@ func (s *lanes) settle(l *lane, tried, timedOut bool) {
 			s.sickInFlight -= l.inFlight
 		}
 	}
-	if l.place == placeOwn || l.place == placeSick && !l.sick {
+	if l.place == placeSick && !l.sick {
 		s.enter(l)
+	}
+	l.site.wake(l, func(w *lane) {
+		if w.place == placeOwn {
+			s.enter(w)
+		}
+	})
+	for free := s.replayShare() - s.replayInFlight; free > 0 && s.replayWaiting.len() > 0; free-- {
+		s.enter(s.replayWaiting.pop())
 	}
 	for free := s.sickShare() - s.sickInFlight; free > 0 && s.sickWaiting.len() > 0; {
 		if w := s.sickWaiting.pop(); w.place == placeSick {
@@ -217,6 +230,7 @@ func (s *lanes) settle(l *lane, tried, timedOut bool) {
 
 func (s *lanes) forget(l *lane) {
 	delete(s.all, l.key)
+	s.part(l)
 	if l.tenant.members--; l.tenant.members == 0 {
 		delete(s.byTenant, l.key.Tenant)
 	}

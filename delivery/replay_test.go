@@ -1,0 +1,184 @@
+package delivery
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"hookledger/domain"
+)
+
+func fillReplay(b *memBacklog, replay, endpoint string, n int, now time.Time) {
+	for i := range n {
+		b.add(domain.Due{Tenant: "default", Endpoint: endpoint, Event: "evt", Replay: replay, DueAt: now,
+			Revision: domain.NoStream, Delivery: fmt.Sprintf("dlv_%s_%s_%06d", replay, endpoint, i)})
+	}
+}
+
+// underWay counts the open messages of replays, and the others.
+func (c *consumer) underWay() (replays, others int) {
+	for _, m := range c.open {
+		if itemOf(m.Context()).due.Replay != "" {
+			replays++
+		} else {
+			others++
+		}
+	}
+	return replays, others
+}
+
+// TestSemantics_ReplaysTakeAtMostHalfOfTheWindow: however many there are, to however many endpoints; what is routed
+// finds the rest.
+func TestSemantics_ReplaysTakeAtMostHalfOfTheWindow(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const window = 64
+		c := newConsumer(t, func(cfg *Config) { cfg.Window = window })
+		for i := range 5 {
+			fillReplay(c.w.backlog, fmt.Sprintf("rpl_%d", i), fmt.Sprintf("ep%d", i%3), 1000, time.Now())
+		}
+		c.subscribe()
+		c.takeAll()
+		if replays, _ := c.underWay(); replays != window/2 {
+			t.Fatalf("replays hold %d of %d places", replays, window)
+		}
+		for i := range 4 {
+			fill(c.w.backlog, "default", fmt.Sprintf("ep%d", i), 100, time.Now())
+		}
+		c.takeAll()
+		if replays, others := c.underWay(); replays != window/2 || others < window/2-4 {
+			t.Fatalf("replays hold %d places, the others %d", replays, others)
+		}
+		// Each that ends gives its place to the next; the share stays.
+		for range 200 {
+			m := c.open[0]
+			c.open = c.open[1:]
+			c.settle(m, false)
+			c.takeAll()
+			if replays, others := c.underWay(); replays > window/2 || others < window/2-4 {
+				t.Fatalf("replays hold %d places, the others %d", replays, others)
+			}
+		}
+		c.end()
+	})
+}
+
+// TestSemantics_AReplaySharesTheEndpointsLimits: in flight, of which it takes half, and by rate, of which it gets what
+// what is routed leaves.
+func TestSemantics_AReplaySharesTheEndpointsLimits(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newConsumer(t)
+		c.w.endpoint("narrow", hook, func(e *domain.EndpointConfig) { e.MaxInFlight = 6 })
+		c.w.endpoint("single", hook, func(e *domain.EndpointConfig) { e.MaxInFlight = 1 })
+		for _, ep := range []string{"narrow", "single"} {
+			fillReplay(c.w.backlog, "rpl_1", ep, 50, time.Now())
+			fillReplay(c.w.backlog, "rpl_2", ep, 50, time.Now())
+		}
+		c.subscribe()
+		c.takeAll()
+		if replays, _ := c.underWay(); replays != 3+1 {
+			t.Fatalf("replays hold %d places, of 6 and of 1", replays)
+		}
+		fill(c.w.backlog, "default", "narrow", 50, time.Now())
+		fill(c.w.backlog, "default", "single", 50, time.Now())
+		c.takeAll()
+		if _, others := c.underWay(); others != 3 {
+			t.Fatalf("the others hold %d places, of 6 and of 1", others)
+		}
+		// Whoever waits for the single place gets it in turn, though no attempt of its own ends.
+		turns := map[bool]int{}
+		for range 20 {
+			at := slices.IndexFunc(c.open, func(m *message.Message) bool { return itemOf(m.Context()).due.Endpoint == "single" })
+			m := c.open[at]
+			turns[itemOf(m.Context()).due.Replay != ""]++
+			c.open = slices.Delete(c.open, at, at+1)
+			c.settle(m, false)
+			c.takeAll()
+		}
+		if turns[true] < 5 || turns[false] < 5 {
+			t.Errorf("of 20 turns at the single place: %v", turns)
+		}
+		c.end()
+	})
+	synctest.Test(t, func(t *testing.T) {
+		c := newConsumer(t)
+		c.w.endpoint("slow", hook, func(e *domain.EndpointConfig) { e.RateLimit = 10 })
+		fillReplay(c.w.backlog, "rpl_1", "slow", 500, time.Now())
+		fill(c.w.backlog, "default", "slow", 30, time.Now())
+		c.subscribe()
+		start := time.Now()
+		var order []string
+		for time.Since(start) < 6*time.Second {
+			m := <-c.msgs
+			order = append(order, itemOf(m.Context()).due.Replay)
+			c.settle(m, false)
+		}
+		if n := len(order); n < 58 || n > 63 {
+			t.Errorf("%d in 6 s at 10 a second", n)
+		}
+		live := 0
+		for _, replay := range order[:32] {
+			if replay == "" {
+				live++
+			}
+		}
+		if live < 29 { // a burst of one may have gone first
+			t.Errorf("of the first 32, %d are what was routed: %v", live, order)
+		}
+		c.end()
+	})
+}
+
+// TestSemantics_TheReplaysHeaderIsTheWires: what the ledger says of it is what the receiver gets, on every attempt.
+func TestSemantics_TheReplaysHeaderIsTheWires(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.endpoint("ep", hook, func(e *domain.EndpointConfig) { e.RetrySchedule = []domain.Duration{0} })
+	var marks []string
+	w.counted(func(n int, r *http.Request) (*http.Response, error) {
+		marks = append(marks, strings.Join(r.Header[domain.HeaderWebhookReplay], ","))
+		return answer([]int{500, 200}[n-1], ""), nil
+	})
+	id := w.due("ep")
+	d := w.backlog.known[id]
+	b := w.backlog
+	b.mu.Lock()
+	delete(b.due, domain.EndpointKey{Tenant: d.Tenant, Endpoint: d.Endpoint})
+	b.mu.Unlock()
+	d.Replay = "rpl_1"
+	b.add(d)
+	for range 2 {
+		it, err := w.turnOf(domain.EndpointKey{Tenant: d.Tenant, Endpoint: d.Endpoint, Replay: "rpl_1"})
+		if err != nil || it == nil {
+			t.Fatal(it, err)
+		}
+		w.again(id)
+	}
+	if !slices.Equal(marks, []string{"rpl_1", "rpl_1"}) {
+		t.Errorf("marked %q", marks)
+	}
+	var triggers []domain.Trigger
+	for _, f := range w.store.facts(id) {
+		switch f := f.(type) {
+		case *domain.DeliveryScheduled:
+			if f.Cause != "rpl_1" {
+				t.Errorf("scheduled by %s", f.Cause)
+			}
+		case *domain.AttemptStarted:
+			triggers = append(triggers, f.Trigger)
+			if !slices.Contains(f.Headers, domain.Header{Name: domain.HeaderWebhookReplay, Value: "rpl_1"}) {
+				t.Errorf("%+v", f.Headers)
+			}
+		}
+	}
+	if !slices.Equal(triggers, []domain.Trigger{domain.TriggerReplay, domain.TriggerAutomatic}) {
+		t.Errorf("%v", triggers)
+	}
+}
