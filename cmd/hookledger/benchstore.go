@@ -67,7 +67,15 @@ func appendLoops(ctx context.Context, c storeConfig, n int) (*bench.AppendLoops,
 			return err
 		},
 		Client: func(ctx context.Context, i int) error { return client.Append(ctx, theirs[i]) },
-		Close:  func() error { return errors.Join(client.Close(), store.Close()) },
+		Settle: func(ctx context.Context) error {
+			stream, records := benchEvent()
+			last, err := store.Append(ctx, stream, domain.NoStream, records)
+			if err != nil {
+				return err
+			}
+			return store.Wait(ctx, last.Position-1)
+		},
+		Close: func() error { return errors.Join(client.Close(), store.Close()) },
 	}, nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -26,13 +27,16 @@ type Elsewhere struct {
 // AppendLoops make the i-th append each, at most once; each to a new stream, with the same bytes.
 type AppendLoops struct {
 	Store, Client func(ctx context.Context, i int) error
-	Close         func() error
+	// Settle returns when the store's followers have all that was appended: what they lag behind by must not be charged
+	// to the next loop.
+	Settle func(ctx context.Context) error
+	Close  func() error
 }
 
 const (
 	appendCallers = 64
-	appendRounds  = 5 // of each loop, in turns
-	appendsAtMost = 20_000
+	appendRounds  = 9 // of each loop, in turns
+	appendsAtMost = 10_000
 )
 
 // allElsewhere makes all runs, in one data directory, and measures the store beside its client.
@@ -152,24 +156,24 @@ func (c *Config) compareAppends(ctx context.Context, runs []run) (err error) {
 	var store, client []float64
 	bar := c.Bar("appending", int64(2*n*appendRounds))
 	defer bar.Done()
-	loop := func(round int, one func(context.Context, int) error) (float64, error) {
+	loop := func(round int, rates *[]float64, one func(context.Context, int) error) error {
+		if err := loops.Settle(ctx); err != nil {
+			return err
+		}
+		runtime.GC() // nor what the other loop left behind
 		begin := time.Now()
-		err := spread(ctx, appendCallers, n, func(ctx context.Context, i int) error {
-			defer bar.Add(1)
-			return one(ctx, round*n+i)
-		})
-		return float64(n) / time.Since(begin).Seconds(), err
+		err := spread(ctx, appendCallers, n, func(ctx context.Context, i int) error { return one(ctx, round*n+i) })
+		*rates = append(*rates, float64(n)/time.Since(begin).Seconds())
+		bar.Add(n)
+		return err
 	}
 	for round := range appendRounds {
-		rate, err := loop(round, loops.Client)
-		if err != nil {
+		if err := loop(round, &client, loops.Client); err != nil {
 			return fmt.Errorf("append by the client alone: %w", err)
 		}
-		client = append(client, rate)
-		if rate, err = loop(round, loops.Store); err != nil {
+		if err := loop(round, &store, loops.Store); err != nil {
 			return fmt.Errorf("append through the store: %w", err)
 		}
-		store = append(store, rate)
 	}
 	for i := range runs {
 		runs[i].AdapterAPS, runs[i].ClientAPS = median(store), median(client)
