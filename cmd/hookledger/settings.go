@@ -29,8 +29,8 @@ const (
 )
 
 // secretSettings are the secrets that commands ask for, by the name of their variable behind the prefix.
-var secretSettings = []string{"API_KEY", "ADMIN_KEY", "MASTER_KEY", "SECRET", "SOURCE_PASSWORD", "SOURCE_API_KEY", "EVENTSTORE_USERNAME",
-	"EVENTSTORE_PASSWORD"}
+var secretSettings = []string{"API_KEY", "ADMIN_KEY", "MASTER_KEY", "SECRET", "SOURCE_PASSWORD", "SOURCE_API_KEY",
+	"EVENTSTORE_USERNAME", "EVENTSTORE_PASSWORD"}
 
 // asSetting marks flags.
 func asSetting(flags *pflag.FlagSet, names ...string) {

@@ -15,11 +15,14 @@ import (
 	"hookledger/vault"
 )
 
-// recordGrace is how long what was decided may take to be recorded when the poller's context has ended.
-const recordGrace = 10 * time.Second
-
-// maxConflicts bounds how often a reading is decided on anew because another poller was faster.
-const maxConflicts = 20
+const (
+	// recordGrace is how long what was decided may take to be recorded, also when the poller's context has ended.
+	recordGrace = 20 * time.Second
+	// maxConflicts bounds how often a reading is decided on anew because another poller was faster.
+	maxConflicts = 20
+	// oneByOne is how many events are posted in their order; more than these share their commits.
+	oneByOne = 32
+)
 
 // book is a source's poll stream, and the state that was folded from it. It is not safe for concurrent use.
 type book struct {
@@ -168,21 +171,39 @@ func (b *book) actor() domain.Actor { return domain.Actor{Kind: "source", ID: b.
 // later it returns an error, and nothing else is recorded before.
 func (b *book) post(ctx context.Context) error {
 	for len(b.state.pending) > 0 {
-		e := &b.state.pending[0]
-		_, err := b.cfg.Ingest.Post(ctx, ingest.Post{Tenant: b.source.Tenant, Actor: b.actor(), ID: e.ID, Event: e.Event,
-			Timestamp: &e.Timestamp, Subject: e.Subject, Source: b.source.ID, Data: e.Data})
-		var refusal *domain.Error
-		switch {
-		case err == nil, domain.Code(err) == "id_conflict":
-			// Of the same id there is one already: the agent's of this period.
-		case errors.As(err, &refusal) && refusal.Kind != domain.KindUnavailable && refusal.Kind != domain.KindNoRoom:
-			b.state.refused = append(b.state.refused, domain.RefusedEvent{ID: e.ID, Code: refusal.Code})
-			b.cfg.Logger.Error("an event that was derived from a source is refused", "source", b.source.ID, "event", e.Event,
-				"id", e.ID, "code", refusal.Code)
-		default:
-			return fmt.Errorf("post %s of %s: %w", e.Event, b.source.ID, err)
+		n := 1 // one after the other, in the order in which they follow
+		if len(b.state.pending) > oneByOne {
+			n = min(len(b.state.pending), ingest.MaxBatch)
 		}
-		b.state.pending = b.state.pending[1:]
+		batch := b.state.pending[:n]
+		posts := make([]ingest.Post, n)
+		for i := range batch {
+			e := &batch[i]
+			posts[i] = ingest.Post{Tenant: b.source.Tenant, Actor: b.actor(), ID: e.ID, Event: e.Event,
+				Timestamp: &e.Timestamp, Subject: e.Subject, Source: b.source.ID, Data: e.Data}
+		}
+		for i, result := range b.cfg.Ingest.PostBatch(ctx, posts) {
+			if err := b.settled(&batch[i], result.Err); err != nil {
+				return err
+			}
+			b.state.pending = b.state.pending[1:]
+		}
+	}
+	return nil
+}
+
+// settled says whether a post is dealt with: it was taken, now or before, or is refused for good.
+func (b *book) settled(e *domain.DerivedContent, err error) error {
+	var refusal *domain.Error
+	switch {
+	case err == nil, domain.Code(err) == "id_conflict":
+		// Of the same id there is one already: the agent's of this period.
+	case errors.As(err, &refusal) && refusal.Kind != domain.KindUnavailable && refusal.Kind != domain.KindNoRoom:
+		b.state.refused = append(b.state.refused, domain.RefusedEvent{ID: e.ID, Code: refusal.Code})
+		b.cfg.Logger.Error("an event that was derived from a source is refused", "source", b.source.ID, "event", e.Event,
+			"id", e.ID, "code", refusal.Code)
+	default:
+		return fmt.Errorf("post %s of %s: %w", e.Event, b.source.ID, err)
 	}
 	return nil
 }

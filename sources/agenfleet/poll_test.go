@@ -388,7 +388,7 @@ func TestALargeFleetFitsIntoAppends(t *testing.T) {
 	t.Parallel()
 	c := &clock{noon}
 	b := newBridge(t, c.now, withCosts)
-	const n = 3000
+	const n = 1500
 	all := make([]domain.AgentReading, n)
 	costs := make([]domain.CostReading, n)
 	for i := range all {
@@ -404,7 +404,7 @@ func TestALargeFleetFitsIntoAppends(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got := len(b.events()); got != 5*n || len(b.polls()) < 10 {
+	if got := len(b.events()); got != 5*n || len(b.polls()) < 8 {
 		t.Errorf("%d events, %d records", got, len(b.polls()))
 	}
 	again := b.poller()

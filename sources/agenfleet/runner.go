@@ -35,7 +35,7 @@ type Vault interface {
 
 // Ingest takes what is derived; *ingest.Ingest is one.
 type Ingest interface {
-	Post(ctx context.Context, p ingest.Post) (*ingest.Receipt, error)
+	PostBatch(ctx context.Context, posts []ingest.Post) []ingest.Result
 }
 
 var (
@@ -185,9 +185,13 @@ func (r *Runner) limiter(p *domain.PollConfig) *rate.Limiter {
 	defer r.mu.Unlock()
 	l := r.limiters[host]
 	fresh := newLimiter(p.RateLimit)
-	if l == nil || l.Limit() > fresh.Limit() {
-		r.limiters[host] = fresh // the smallest that a source of the host asks for
-		l = fresh
+	if l == nil {
+		r.limiters[host] = fresh
+		return fresh
+	}
+	if l.Limit() > fresh.Limit() { // the smallest that a source of the host asks for holds for all of them
+		l.SetLimit(fresh.Limit())
+		l.SetBurst(fresh.Burst())
 	}
 	return l
 }

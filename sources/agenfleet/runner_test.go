@@ -32,7 +32,7 @@ func (b *bridge) running(r *Runner) (stop func()) {
 	}
 }
 
-// TestTheRunnerKeepsToTheRateLimit: a fleet of 250 agents, whose budgets are asked for one by one, for an hour, beside
+// TestTheRunnerKeepsToTheRateLimit: a fleet of 150 agents, whose budgets are asked for one by one, for an hour, beside
 // a source that asks the same host: AgenFleet's own limit of 60 requests in any minute is never reached, and in the end
 // every budget is known.
 func TestTheRunnerKeepsToTheRateLimit(t *testing.T) {
@@ -42,7 +42,7 @@ func TestTheRunnerKeepsToTheRateLimit(t *testing.T) {
 			withCosts(c)
 			c.Poll.RateLimit = domain.DefaultRateLimit
 		})
-		const n = 250
+		const n = 150
 		for i := range n {
 			b.fleet.Change(fmt.Sprintf("a%03d", i), func(a *agenfleettest.Agent) {
 				a.Daily, a.Threshold, a.TokensInput = 10, 0.5, 6

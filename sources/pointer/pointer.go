@@ -11,7 +11,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Value is a JSON text that Check has found sound.
+// Value is a JSON text that Check has found sound. What is found in one is a part of it: it must not be changed.
 type Value = jsontext.Value
 
 // Check makes sure that the text is one JSON value: invalid UTF-8, a name that an object has twice and anything behind
@@ -68,8 +68,10 @@ func step(v Value, token string) (next Value, found bool) {
 	return next, found
 }
 
+var escapes = strings.NewReplacer("~1", "/", "~0", "~")
+
 // Unescape reads one token of a JSON Pointer.
-func Unescape(token string) string { return strings.NewReplacer("~1", "/", "~0", "~").Replace(token) }
+func Unescape(token string) string { return escapes.Replace(token) }
 
 // Each walks through the members of an object, or the elements of an array, until fn returns false. It does nothing
 // with other values.
@@ -78,7 +80,7 @@ func Each(v Value, fn func(name string, v Value) bool) {
 	if kind != '{' && kind != '[' {
 		return
 	}
-	dec := jsontext.NewDecoder(bytes.NewReader(v))
+	dec := jsontext.NewDecoder(bytes.NewBuffer(v)) // which it reads in place
 	if _, err := dec.ReadToken(); err != nil {
 		return
 	}
@@ -92,7 +94,11 @@ func Each(v Value, fn func(name string, v Value) bool) {
 			name = t.String()
 		}
 		m, err := dec.ReadValue()
-		if err != nil || !fn(name, m.Clone()) {
+		if err != nil {
+			return
+		}
+		end := int(dec.InputOffset())
+		if !fn(name, v[end-len(m):end:end]) {
 			return
 		}
 	}
