@@ -12,6 +12,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if os.Getenv(childServer) != "" {
+		serveAsChild()
+	}
 	// What the client leaves behind of a connection that broke under several calls; see dialer.dial.
 	goleak.VerifyTestMain(m,
 		goleak.IgnoreAnyFunction("google.golang.org/grpc/internal/grpcsync.(*CallbackSerializer).run"))

@@ -163,7 +163,8 @@ func TestIntegrity_WhatIsHarmlessIsLeftAlone(t *testing.T) {
 		}
 	}
 	for _, other := range []string{"order-1", "event-1", "delivery"} {
-		if _, err := o.AppendToStream(t.Context(), other, esdb.AppendToStreamOptions{}, esdb.EventData{EventType: "e"}); err != nil {
+		if _, err := o.AppendToStream(t.Context(), other, esdb.AppendToStreamOptions{},
+			esdb.EventData{EventType: "e"}); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := o.DeleteStream(t.Context(), other, esdb.DeleteStreamOptions{}); err != nil {

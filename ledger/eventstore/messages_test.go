@@ -37,19 +37,21 @@ func TestConfig_Refusals(t *testing.T) {
 		"user:" + canary + "@localhost": "the connection string has no scheme" + write,
 		"https://user:" + canary + "@localhost": "the connection string's scheme is not one of esdb, esdb+discover, " +
 			"kurrentdb and kurrentdb+discover" + write,
-		"esdb://user:" + canary + "/@localhost": "the connection string has an @ behind the address: write / ? # and @ in a " +
-			"user's name or password as %2F %3F %23 and %40",
+		"esdb://user:" + canary + "/@localhost": "the connection string has an @ behind the address: write / ? # and @ in " +
+			"a user's name or password as %2F %3F %23 and %40",
 		"esdb://user:" + canary + "%zz@localhost": "the user's name or password has a % that begins no escape: write % as %25",
 		"esdb://:" + canary + "@localhost":        "the connection string has a password and no user" + write,
-		"esdb://user:" + canary + "@":             "the connection string can't be read: connection string doesn't have an host" + write,
-		"esdb://user:" + canary + "@host:port": "the connection string can't be read: parse \"esdb://host:port\": invalid port " +
-			"\":port\" after host" + write,
+		"esdb://user:" + canary + "@": "the connection string can't be read: connection string doesn't have an host" +
+			write,
+		"esdb://user:" + canary + "@host:port": "the connection string can't be read: parse \"esdb://host:port\": invalid " +
+			"port \":port\" after host" + write,
 		"esdb://host/path": "the connection string can't be read: unsupported URL path: /path" + write,
 		"esdb://host?tls=perhaps": "the connection string can't be read: Setting 'tls' must be either true or false" +
 			write,
 		"esdb://host?tsl=false": "the connection string has the setting \"tsl\", which is none: use one of " +
 			strings.Join(settings, ", "),
-		"esdb://host?tls=%zz": "the settings behind the ? can't be read: invalid URL escape \"%zz\": write ?key=value&key=value",
+		"esdb://host?tls=%zz": "the settings behind the ? can't be read: invalid URL escape \"%zz\": write " +
+			"?key=value&key=value",
 		"esdb://host?nodePreference=Follower": "nodePreference=Follower reads from a node that may not have the newest " +
 			"records: leave it out, or write nodePreference=leader",
 		"esdb://host?nodePreference=random": "nodePreference=random reads from a node that may not have the newest " +
@@ -58,8 +60,8 @@ func TestConfig_Refusals(t *testing.T) {
 			"newest records: leave it out, or write nodePreference=leader",
 		"esdb://host?defaultDeadline=soon": "defaultDeadline=soon is no number of milliseconds above 0: leave it out, or " +
 			"write defaultDeadline=5000",
-		"esdb://host?tlsCaFile=" + dir + "/none.pem": "the CA file can't be read: open " + dir + "/none.pem: no such file or " +
-			"directory: name a PEM file by tlsCaFile",
+		"esdb://host?tlsCaFile=" + dir + "/none.pem": "the CA file can't be read: open " + dir + "/none.pem: no such file " +
+			"or directory: name a PEM file by tlsCaFile",
 		"esdb://host?tlsCaFile=" + empty: "the CA file " + empty + " holds no certificate: name a PEM file by tlsCaFile",
 		"esdb://host?userCertFile=" + empty: "a user certificate needs both userCertFile and userKeyFile: name both, or " +
 			"neither",
@@ -168,7 +170,7 @@ func TestOpen_SaysWhatIsWrong(t *testing.T) {
 		want     string // @ stands for the address
 	}{
 		"nothing listens": {stopped: true, settings: "tls=false", code: "eventstore_address",
-			want: `the server @ can't be reached: connection error: desc = "transport: Error while dialing: dial tcp @: ` +
+			want: `the server @ can't be reached: connection error: desc = "transport: Error while dial` + `ing: dial tcp @: ` +
 				`connect: connection refused": check the address, and whether it runs`},
 		"TLS to a server without": {code: "eventstore_tls",
 			want: "the server @ speaks no TLS: add ?tls=false to the connection string"},
@@ -220,9 +222,9 @@ func TestOpen_SaysWhatIsWrong(t *testing.T) {
 				_ = s.Close()
 				t.Fatal("it opens")
 			}
-			before, after, any := strings.Cut(strings.ReplaceAll(c.want, "@", at), "*")
-			if got := err.Error(); any && !(strings.HasPrefix(got, before) && strings.HasSuffix(got, after)) ||
-				!any && got != before || domain.Code(err) != c.code {
+			before, after, open := strings.Cut(strings.ReplaceAll(c.want, "@", at), "*")
+			if got := err.Error(); open && !(strings.HasPrefix(got, before) && strings.HasSuffix(got, after)) ||
+				!open && got != before || domain.Code(err) != c.code {
 				t.Errorf("it is refused with\n%s (%s)\nwant\n%s (%s)", got, domain.Code(err), c.want, c.code)
 			}
 			if strings.Contains(err.Error()+log.String(), canary) {
@@ -427,14 +429,14 @@ func TestDiagnose_Names(t *testing.T) {
 	t.Parallel()
 	d := &dialer{conf: &esdb.Configuration{Address: "db:2113", Username: "u", DisableTLS: true}}
 	for text, want := range map[string]string{
-		"name resolver error: produced zero addresses": "the name of db:2113 is not known: name resolver error: produced zero " +
-			"addresses: check the address",
+		"name resolver error: produced zero addresses": "the name of db:2113 is not known: name resolver error: produced " +
+			"zero addresses: check the address",
 		"dial tcp: lookup db: no such host": "the name of db:2113 is not known: dial tcp: lookup db: no such host: check the " +
 			"address",
-		"connection error: desc = \"remote error: tls: certificate required\"": "TLS with db:2113 fails: certificate required: " +
-			"check the server's and the user's certificates",
-		"no nodes are eligable to be a candidate": "no node behind db:2113 is the leader: no nodes are eligable to be a " +
-			"candidate: start enough nodes for a majority, and look at their logs",
+		"connection error: desc = \"remote error: tls: certificate required\"": "TLS with db:2113 fails: certificate " +
+			"required: check the server's and the user's certificates",
+		"there are no members to determine the best candidate from": "no node behind db:2113 is the leader: there are no " +
+			"members to determine the best candidate from: start enough nodes for a majority, and look at their logs",
 	} {
 		if got := d.diagnose(status.Error(codes.Unavailable, text)).Error(); got != want {
 			t.Errorf("%s is said as\n%s\nwant\n%s", text, got, want)
