@@ -29,7 +29,7 @@ const ten = "acme"
 
 // node is a whole node in memory but for its sender, whose part a test plays.
 type node struct {
-	t     *testing.T
+	t     testing.TB
 	store ledger.Store
 	vault *vault.Vault
 	proj  *projections.Projections
@@ -42,7 +42,7 @@ type node struct {
 	order []string // events, as they were delivered
 }
 
-func newNode(t *testing.T) *node {
+func newNode(t testing.TB) *node {
 	t.Helper()
 	n := &node{t: t, clock: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), sent: map[string]int{}}
 	fs := vfs.NewMem()

@@ -19,6 +19,7 @@ type benching struct {
 	latency                     time.Duration
 	subjects, dir               string
 	store                       storeFlags
+	withReplay                  bool
 }
 
 func newBench(a *app) *cobra.Command {
@@ -39,6 +40,7 @@ also says how many appends a delivery takes, and compares the store with a bare 
   hookledger bench --endpoints 500 --receiver-latency 200ms -n 50000
   hookledger bench --subjects new
   hookledger bench --pending 1000000
+  hookledger bench --with-replay
   hookledger bench --store eventstore --eventstore 'esdb://127.0.0.1:2113?tls=false'`, Args: args(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.bench(cmd.Context(), f) }}
 	flags := c.Flags()
@@ -49,6 +51,8 @@ also says how many appends a delivery takes, and compares the store with a bare 
 	flags.StringVar(&f.subjects, "subjects", "none", "none, or new: each event is about a new subject, with a new key")
 	flags.IntVar(&f.pending, "pending", 0,
 		"measure the memory with so many deliveries due and an endpoint that hangs, and nothing else")
+	flags.BoolVar(&f.withReplay, "with-replay", false,
+		"measure the latency of what is posted before and while a replay runs, and nothing else")
 	f.store.add(c)
 	flags.StringVar(&f.dir, "dir", "", "folder for the data directories (default: the one for temporary files)")
 	return c
@@ -83,6 +87,13 @@ func (a *app) bench(ctx context.Context, f *benching) error {
 	}
 	if f.pending > 0 {
 		r, err := bench.RunPending(ctx, cfg)
+		if err != nil {
+			return err
+		}
+		return printFigures(a, r)
+	}
+	if f.withReplay {
+		r, err := bench.RunReplay(ctx, cfg)
 		if err != nil {
 			return err
 		}

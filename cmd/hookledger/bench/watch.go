@@ -131,6 +131,18 @@ func (s *stage) latency(ctx context.Context, prefix string) (times, error) {
 	if err := s.startReceiver(ctx, "--arrivals", "--latency", s.cfg.ReceiverLatency.String()); err != nil {
 		return nil, err
 	}
+	acked, err := s.steady(ctx, prefix)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := s.await(ctx, "latency", len(acked)*s.cfg.Endpoints); err != nil {
+		return nil, err
+	}
+	return s.arrivals(ctx, prefix, acked)
+}
+
+// steady publishes at a steady rate, and gives the time of each ack.
+func (s *stage) steady(ctx context.Context, prefix string) ([]time.Time, error) {
 	events, rate := min(latencyEvents, s.cfg.events()), s.cfg.latencyRate()
 	client, done := loader(16)
 	defer done()
@@ -156,14 +168,16 @@ func (s *stage) latency(ctx context.Context, prefix string) (times, error) {
 			return nil, err
 		}
 	}
-	if _, err := s.await(ctx, "latency", events*s.cfg.Endpoints); err != nil {
-		return nil, err
-	}
+	return acked, nil
+}
+
+// arrivals is how long after its ack each event's first delivery arrived.
+func (s *stage) arrivals(ctx context.Context, prefix string, acked []time.Time) (times, error) {
 	arrivals := map[string]int64{}
 	if _, err := s.call(ctx, http.MethodGet, "http://"+s.receiveAddr+"/arrivals", nil, &arrivals); err != nil {
 		return nil, err
 	}
-	out := make(times, events)
+	out := make(times, len(acked))
 	for i := range out {
 		at, ok := arrivals[fmt.Sprint(prefix, i)]
 		if !ok {
