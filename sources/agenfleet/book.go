@@ -198,7 +198,7 @@ func (b *book) settled(e *domain.DerivedContent, err error) error {
 	switch {
 	case err == nil, domain.Code(err) == "id_conflict":
 		// Of the same id there is one already: the agent's of this period.
-	case errors.As(err, &refusal) && refusal.Kind != domain.KindUnavailable && refusal.Kind != domain.KindNoRoom:
+	case errors.As(err, &refusal) && (refusal.Kind == domain.KindInvalid || refusal.Kind == domain.KindTooLarge):
 		b.state.refused = append(b.state.refused, domain.RefusedEvent{ID: e.ID, Code: refusal.Code})
 		b.cfg.Logger.Error("an event that was derived from a source is refused", "source", b.source.ID, "event", e.Event,
 			"id", e.ID, "code", refusal.Code)
