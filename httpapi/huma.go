@@ -122,8 +122,8 @@ type operation struct {
 	document    func(*huma.Operation)
 }
 
-// answerWithin is how long the ledger may take for what a request asks of it. A change is then answered with that nobody
-// knows whether it was made.
+// answerWithin is how long the ledger may take for what a request asks of it. A change is then answered with that
+// nobody knows whether it was made.
 const answerWithin = 30 * time.Second
 
 // register binds a handler to its line in the table of routes. The handler's errors are answered as problems.

@@ -28,8 +28,7 @@ func (e *elsewhere) Ready(context.Context) error {
 	if err := e.Err(); err != nil {
 		return err
 	}
-	err, _ := e.pulse.last()
-	return err
+	return e.pulse.last()
 }
 
 // Room implements nodeStore: the server must take events, and the disk here their keys.
@@ -129,19 +128,19 @@ func (p *pulse) stop() {
 	<-p.done
 }
 
-// last is the last answer, and since when there was no better one. Whoever reads it need not be somebody of ours: it
-// names what is wrong, and neither hosts nor users.
-func (p *pulse) last() (error, time.Time) {
+// last is the last answer. Whoever reads it need not be somebody of ours: it names what is wrong, and neither hosts nor
+// users.
+func (p *pulse) last() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.err == nil {
-		return nil, time.Time{}
+		return nil
 	}
 	code := domain.Code(p.err)
 	if code == "" {
 		code = "no answer"
 	}
-	return fmt.Errorf("EventStoreDB is not available (%s): the server's log says more", code), p.since
+	return fmt.Errorf("EventStoreDB is not available (%s): the server's log says more", code)
 }
 
 // room refuses what a store that is away can't take; the cause is for the log.
