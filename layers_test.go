@@ -35,16 +35,17 @@ var rooms = map[string][]string{
 	"projections":                      {"domain", "ledger", "vault", "ingest"},
 	"delivery":                         {"domain", "ledger", "vault", "ingest"},
 	"replays":                          {"domain", "ledger", "vault"},
+	"audit/reconcile":                  {"domain", "ledger", "vault"},
 	"sources/agenfleet":                {"domain", "ledger", "vault", "ingest", "sources/pointer"},
 	"sources/agenfleet/agenfleettest":  {}, // a stand-in of AgenFleet's API, which knows nothing of us
 	"sources/cron":                     {"domain", "sources/pointer"},
 	"sources/pointer":                  {},
 	"sources/cloudevents":              {"domain", "ingest"},
 	"httpapi": {"domain", "ledger", "vault", "ingest", "projections", "delivery", "replays", "sources/agenfleet",
-		"sources/cron", "sources/cloudevents"},
+		"sources/cron", "sources/cloudevents", "audit/reconcile"},
 	"cmd/hookledger": {"domain", "ledger", "ledger/pebblestore", "ledger/eventstore", "ledger/storetest",
 		"ledger/ledgercopy", "vault", "ingest", "projections", "delivery", "replays", "sources/agenfleet",
-		"sources/agenfleet/agenfleettest", "sources/cron", "sources/cloudevents", "httpapi"},
+		"sources/agenfleet/agenfleettest", "sources/cron", "sources/cloudevents", "audit/reconcile", "httpapi"},
 }
 
 // adapters are the libraries that bind us to something outside, and the only rooms that may import them.

@@ -78,12 +78,14 @@ const (
 	CategorySource   = "source"
 	CategoryPoll     = "poll"
 	CategoryReplay   = "replay"
+
+	CategoryReconciliation = "reconciliation"
 )
 
 // Categories are all of them: what a ledger's streams begin with.
 func Categories() []string {
 	return []string{CategoryLedger, CategoryTenant, CategoryEndpoint, CategoryEvent, CategoryDelivery, CategoryAccess,
-		CategorySource, CategoryPoll, CategoryReplay}
+		CategorySource, CategoryPoll, CategoryReplay, CategoryReconciliation}
 }
 
 // LedgerStream holds LedgerCreated, the first record of every ledger.
@@ -105,6 +107,10 @@ func KeyStream(tenant, id string) Stream      { return NewStream(CategoryAccess,
 func SourceStream(tenant, id string) Stream   { return NewStream(CategorySource, tenant, id) }
 func PollStream(tenant, id string) Stream     { return NewStream(CategoryPoll, tenant, id) }
 func ReplayStream(tenant, id string) Stream   { return NewStream(CategoryReplay, tenant, id) }
+
+func ReconciliationStream(tenant, id string) Stream {
+	return NewStream(CategoryReconciliation, tenant, id)
+}
 
 // Category is the part before the first dash.
 func (s Stream) Category() string {

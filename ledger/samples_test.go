@@ -122,6 +122,15 @@ func samples() []domain.Fact {
 		&domain.ReplayResumed{},
 		&domain.ReplayCancelled{Reason: "endpoint_removed"},
 		&domain.ReplayCompleted{Delivered: 1190, Failed: 8, Skipped: map[string]int{"erased": 2, "endpoint_removed": 3}},
+		&domain.ReconciliationRun{Rules: domain.ReconciliationRules{From: noon.AddDate(0, -1, 0), To: noon,
+			By: domain.ByEvent, TimeZone: "Europe/Berlin", LateAfter: domain.Duration(5 * time.Minute), Tolerance: "0.01",
+			EventTypes: []string{"agent.budget_alert", "agent.budget_exhausted"}, Endpoints: []string{endpointID},
+			Against: domain.AgainstAgenFleet, Source: "src_01JPHK8Z00T1V3X5Y7Z9A2C4E6",
+			Numbered: &domain.NumberRange{Source: "billing-core", From: 100, To: 200}},
+			AsOf: domain.RecordRef{Record: causeID, Stream: domain.EventStream("default", eventID), Revision: 1},
+			Totals: domain.ReconciliationTotals{Events: 120, Erased: 1, Deliveries: 240, Delivered: 237, Late: 2, Failed: 2,
+				Pending: 1, Duplicates: 1, Findings: map[string]int{"late": 2, "missing": 3}, Adjustments: 4},
+			Closed: "rcn_01JPHK8Z00T1V3X5Y7Z9A2C4E6", Content: sealedSample(300)},
 	}
 }
 

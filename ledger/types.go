@@ -58,6 +58,7 @@ var types = table(
 	reflected[domain.ReplayResumed](),
 	reflected[domain.ReplayCancelled](),
 	reflected[domain.ReplayCompleted](),
+	reflected[domain.ReconciliationRun](),
 )
 
 // versions of one type, by version; the last one is what this binary writes.
