@@ -84,7 +84,8 @@ func benchEvent() (domain.Stream, []domain.Record) {
 	const tenant, sealed = "bench", 450
 	stamp := domain.Stamp{At: now(), Base: newID(), Actor: domain.System("bench")}
 	id := domain.NewID(domain.PrefixEvent, stamp.Base)
-	content := &domain.Sealed{KeyID: domain.NewID("dk", newID()), Nonce: make([]byte, 12), Ciphertext: make([]byte, sealed)}
+	content := &domain.Sealed{KeyID: domain.NewID("dk", newID()), Nonce: make([]byte, 12),
+		Ciphertext: make([]byte, sealed)}
 	_, _ = rand.Read(content.Ciphertext) // never fails
 	stream := domain.EventStream(tenant, id)
 	return stream, stamp.Records(stream, tenant, id, ulid.Zero,

@@ -15,8 +15,8 @@ import (
 	"hookledger/domain"
 )
 
-// A database that is away for a while, as in a restart, ends nothing: the node says so, takes no events for the time and
-// names the fix; what was on its way arrives once the database is back.
+// A database that is away for a while, as in a restart, ends nothing: the node says so, takes no events for the time
+// and names the fix; what was on its way arrives once the database is back.
 func TestWhileEventStoreDBIsAway(t *testing.T) {
 	t.Parallel()
 	rng := testSeed(t)
@@ -29,7 +29,8 @@ func TestWhileEventStoreDBIsAway(t *testing.T) {
 		"retry_schedule": []string{"3s", "1s", "1s", "1s", "1s", "1s", "1s", "1s"}})
 	post := func(id string) (int, http.Header, []byte) {
 		t.Helper()
-		body := fmt.Sprintf(`{"id":%q,"event":"agent.status_changed","data":{"agentId":"a","from":"online","to":"offline"}}`, id)
+		body := fmt.Sprintf(`{"id":%q,"event":"agent.status_changed","data":{"agentId":"a","from":"online","to":"offline"}}`,
+			id)
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, n.url+"/v1/events", strings.NewReader(body))
 		if err != nil {
 			t.Fatal(err)

@@ -9,9 +9,9 @@ import (
 	"testing"
 )
 
-// The promises, with the ledger in an EventStoreDB that has a very bad day: the demo, the kill loop and a rebuild of the
-// read models while appends are committed and not answered, leaders die and freeze, connections are cut and slow, and
-// subscriptions are dropped and fall silent, at random from a seed that is printed.
+// The promises, with the ledger in an EventStoreDB that has a very bad day: the demo, the kill loop and a rebuild of
+// the read models while appends are committed and not answered, leaders die and freeze, connections are cut and slow,
+// and subscriptions are dropped and fall silent, at random from a seed that is printed.
 
 func TestSIGKILLAtRandomMomentsLosesNothingInEventStoreDB(t *testing.T) {
 	t.Parallel()

@@ -60,8 +60,8 @@ func (s *stage) startServe(ctx context.Context, args ...string) error {
 	if s.cfg.Elsewhere != nil {
 		env = s.cfg.Elsewhere.Env
 	}
-	if s.serve, err = start(ctx, s.cfg.Binary, env, append([]string{"serve", "--data-dir", s.dataDir, "--listen", s.serveAddr,
-		"--allow-cidr", "127.0.0.0/8", "--log-level", "warn"}, args...)...); err != nil {
+	if s.serve, err = start(ctx, s.cfg.Binary, env, append([]string{"serve", "--data-dir", s.dataDir, "--listen",
+		s.serveAddr, "--allow-cidr", "127.0.0.0/8", "--log-level", "warn"}, args...)...); err != nil {
 		return err
 	}
 	if err := s.serve.await(ctx, func(ctx context.Context) bool {
