@@ -10,8 +10,8 @@ import (
 	"hookledger/ledger/eventstore/esdbtest"
 )
 
-// TestAUserWhoMayReadAllIsEnough is what docs/eventstoredb.md says about permissions: a user of no group is refused, and
-// works once $all may be read by it.
+// TestAUserWhoMayReadAllIsEnough is what docs/eventstoredb.md says about permissions: a user of no group is refused,
+// and works once $all may be read by it.
 func TestAUserWhoMayReadAllIsEnough(t *testing.T) {
 	t.Parallel()
 	ca, err := esdbtest.NewCA()
