@@ -51,6 +51,7 @@ type batch struct {
 	deliveryOrder []*deliveryState
 	attemptOrder  []*attemptState
 	replayOrder   []*replayState
+	reconciled    []domain.Reconciliation
 	// removed names the endpoint whose removal was folded last: its rows must be ended before anything else is folded.
 	removed *domain.Record
 }
@@ -121,6 +122,8 @@ func (b *batch) fold(r *domain.Record) error {
 		b.received(r, f)
 	case *domain.EventRouted:
 		err = b.routed(r, f)
+	case *domain.ReconciliationRun:
+		b.reconciled = append(b.reconciled, domain.NewReconciliation(r, f))
 	case *domain.EndpointRemoved:
 		b.config = append(b.config, r)
 		b.removed = r
