@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -119,6 +120,7 @@ type operation struct {
 	tag         string
 	status      int // when all went well; 0: 200
 	maxBody     int64
+	patience    time.Duration // how long the answer may take; 0: answerWithin
 	document    func(*huma.Operation)
 }
 
@@ -129,8 +131,9 @@ const answerWithin = 30 * time.Second
 // register binds a handler to its line in the table of routes. The handler's errors are answered as problems.
 func register[I, O any](a *api, o operation, handler func(context.Context, *caller, *I) (*O, error)) {
 	op := a.describe(o)
+	within := cmp.Or(o.patience, answerWithin)
 	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
-		ctx, cancel := context.WithTimeout(ctx, answerWithin)
+		ctx, cancel := context.WithTimeout(ctx, within)
 		defer cancel()
 		c := callerOf(ctx)
 		out, err := handler(ctx, c, in)

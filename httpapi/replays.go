@@ -124,12 +124,17 @@ type replayOutput struct {
 	Body Replay
 }
 
-// maxReplayBody holds 5,000 event ids.
-const maxReplayBody = 1 << 20
+const (
+	// maxReplayBody holds 5,000 event ids.
+	maxReplayBody = 1 << 20
+	// planWithin is how long a plan may take: every event of the selected time is looked at once.
+	planWithin = 15 * time.Minute
+)
 
 func (a *api) registerReplays() {
 	register(a, operation{id: "create-replay", tag: "Replays", summary: "Plan a replay, or send events again",
-		status: http.StatusAccepted, maxBody: maxReplayBody, description: "What is selected goes out again with the same " +
+		status: http.StatusAccepted, maxBody: maxReplayBody, patience: planWithin,
+		description: "What is selected goes out again with the same " +
 			"webhook-id and body, signed afresh, with the header webhook-replay. With dry_run nothing is done: the answer " +
 			"says how much it is; its as_of and digest make sure that what runs later is that plan. A repeated request with " +
 			"the same id is the same replay.",
@@ -149,7 +154,8 @@ func (a *api) registerReplays() {
 		a.listReplayFailures)
 	register(a, operation{id: "retry-replay-failures", tag: "Replays",
 		summary: "Send again what a replay could not deliver",
-		status:  http.StatusAccepted, description: "A new replay of those deliveries alone."}, a.retryReplayFailures)
+		status:  http.StatusAccepted, patience: planWithin,
+		description: "A new replay of those deliveries alone."}, a.retryReplayFailures)
 }
 
 type replayPath struct {

@@ -191,3 +191,18 @@ func (p *Projections) AsOf(ctx context.Context, tenant string) (pos domain.Posit
 	})
 	return pos, ref, p.db.broken(err)
 }
+
+// Routed gives the endpoints that events were routed to, with the delivery to each, by event.
+func (p *Projections) Routed(ctx context.Context, tenant string, events []string) (map[string][]domain.Match, error) {
+	out := make(map[string][]domain.Match, len(events))
+	err := each(ctx, p.db.r, "SELECT event_id, endpoint_id, id FROM deliveries INDEXED BY deliveries_event WHERE tenant = ? "+
+		"AND event_id IN (SELECT value FROM json_each(?)) AND replay = ''", map[string][]string{tenant: events},
+		func(rows *sql.Rows) error {
+			var event string
+			var m domain.Match
+			err := rows.Scan(&event, &m.Endpoint, &m.Delivery)
+			out[event] = append(out[event], m)
+			return err
+		})
+	return out, p.db.broken(err)
+}

@@ -19,6 +19,8 @@ type Rows interface {
 	// EventHeads gives events in the order of (time of receipt, id), from the cursor's on (inclusive).
 	EventHeads(ctx context.Context, tenant string, r domain.EventRange, from domain.ReplayCursor,
 		limit int) ([]domain.EventHead, error)
+	// Routed gives the endpoints that events were routed to, with the delivery to each, by event.
+	Routed(ctx context.Context, tenant string, events []string) (map[string][]domain.Match, error)
 	// DeliveriesTo names the deliveries of an event to an endpoint, whatever scheduled them.
 	DeliveriesTo(ctx context.Context, tenant, event, endpoint string) ([]string, error)
 	// WaitFor returns once the rows hold every record up to the position.
@@ -55,12 +57,14 @@ type plan struct {
 	Spec
 	endpoints map[string]*endpoint // as of Spec.AsOf
 	skipped   map[string]int
+	routes    map[string][]domain.Match // of the events that are being looked at
 }
 
 // endpoint is an endpoint as of the plan's position.
 type endpoint struct {
 	domain.Endpoint
 	registered domain.Position
+	disabled   bool // at any time: events may have left it out
 }
 
 // open checks the spec against the ledger: what it names must be there.
@@ -124,6 +128,7 @@ func (pl *plan) endpoint(ctx context.Context, id string) (*endpoint, error) {
 			e.registered = r.Position
 		}
 		e.Evolve(r)
+		e.disabled = e.disabled || e.Disabled
 	}
 	pl.endpoints[id] = e
 	return e, nil
@@ -151,6 +156,10 @@ func (pl *plan) pairs(ctx context.Context, after domain.ReplayCursor) iter.Seq2[
 				yield(domain.PlannedPair{}, fmt.Errorf("look up events: %w", err))
 				return
 			}
+			if err := pl.look(ctx, heads); err != nil {
+				yield(domain.PlannedPair{}, err)
+				return
+			}
 			for _, h := range heads {
 				if h.ID == from.Event && from != after {
 					continue // the last one of the page before
@@ -176,6 +185,23 @@ func (pl *plan) pairs(ctx context.Context, after domain.ReplayCursor) iter.Seq2[
 			from = domain.ReplayCursor{At: last.At, Event: last.ID}
 		}
 	}
+}
+
+// look reads where a page of events was routed to. The rows say the same as the ledger, and are together there.
+func (pl *plan) look(ctx context.Context, heads []domain.EventHead) (err error) {
+	if pl.Match != domain.MatchThen {
+		return nil
+	}
+	var ids []string
+	for _, h := range heads {
+		if len(pl.Selector.EventTypes) == 0 || domain.MatchAny(pl.Selector.EventTypes, h.Type) {
+			ids = append(ids, h.ID)
+		}
+	}
+	if pl.routes, err = pl.Rows.Routed(ctx, pl.Tenant, ids); err != nil {
+		return fmt.Errorf("look up where events were routed to: %w", err)
+	}
+	return nil
 }
 
 // endpointsOf says where an event goes, in the order of ids.
@@ -231,12 +257,8 @@ func (pl *plan) sendable(ctx context.Context, ids []string) ([]string, error) {
 
 // then follows the routing decision on the ledger.
 func (pl *plan) then(ctx context.Context, h domain.EventHead) ([]string, error) {
-	routed, err := pl.routed(ctx, h.ID)
-	if err != nil {
-		return nil, err
-	}
 	var to []string
-	for _, m := range routed.Matches {
+	for _, m := range pl.routes[h.ID] {
 		if len(pl.Selector.EndpointIDs) > 0 && !slices.Contains(pl.Selector.EndpointIDs, m.Endpoint) {
 			continue
 		}
@@ -286,14 +308,14 @@ func (pl *plan) missed(ctx context.Context, h domain.EventHead) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	due := h.Position < e.registered && domain.MatchAny(e.Config.EventTypes, h.Type)
-	if !due {
+	due := h.Position < e.registered && domain.MatchAny(e.Config.EventTypes, h.Type) ||
+		slices.ContainsFunc(pl.routes[h.ID], func(m domain.Match) bool { return m.Endpoint == by })
+	if !due && e.disabled {
 		routed, err := pl.routed(ctx, h.ID)
 		if err != nil {
 			return false, err
 		}
-		due = slices.ContainsFunc(routed.Matches, func(m domain.Match) bool { return m.Endpoint == by }) ||
-			slices.ContainsFunc(routed.LeftOut, func(l domain.LeftOut) bool { return l.Endpoint == by })
+		due = slices.ContainsFunc(routed.LeftOut, func(l domain.LeftOut) bool { return l.Endpoint == by })
 	}
 	if !due {
 		return false, nil
