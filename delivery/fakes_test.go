@@ -80,7 +80,9 @@ func (b *memBacklog) Activate(now time.Time) (active []domain.EndpointKey, next 
 			next = at
 		}
 	}
-	slices.SortFunc(active, func(a, b domain.EndpointKey) int { return strings.Compare(a.Endpoint+a.Replay, b.Endpoint+b.Replay) })
+	slices.SortFunc(active, func(a, b domain.EndpointKey) int {
+		return strings.Compare(a.Endpoint+a.Replay, b.Endpoint+b.Replay)
+	})
 	return active, next
 }
 
