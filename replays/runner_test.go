@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"hookledger/domain"
+	"hookledger/vault"
 )
 
 func ended(r *domain.Replay) bool { return r.Ended() }
@@ -215,5 +216,33 @@ func TestPace(t *testing.T) {
 		if want := 20 * min(perSecond, 1e6); float64(sent) < 0.9*want || float64(sent) > 1.01*want+max(1, perSecond/10) {
 			t.Errorf("%v per second: %d in 20 s", perSecond, sent)
 		}
+	}
+}
+
+// TestSemantics_APlanThatLostItsEventsIsPaused: what was planned was erased since; nothing else goes out in its place.
+func TestSemantics_APlanThatLostItsEventsIsPaused(t *testing.T) {
+	t.Parallel()
+	n := newNode(t)
+	n.endpoint("ep_1", "*")
+	for i := range 6 {
+		n.post(name(i), "agent.status_changed", []string{"person_1", "person_2"}[i%2])
+		n.pass(time.Millisecond)
+	}
+	plan := n.ask("rpl_1", domain.ReplayRequested{}, domain.ReplaySelector{Subject: "person_1"})
+	if plan.Count != 3 {
+		t.Fatalf("%+v", plan)
+	}
+	keyID, err := n.vault.DataKey(t.Context(), vault.Scope{Tenant: ten, Subject: "person_1"})
+	n.must(err)
+	n.must(n.vault.Destroy(t.Context(), keyID))
+	n.deliver(ok200)
+	n.runner(0)
+	r := n.await("rpl_1", func(r *domain.Replay) bool { return r.Status == domain.ReplayIsPaused })
+	if r.Reason != "plan_diverged" || r.Scheduled != 0 || len(n.pairs("rpl_1")) != 0 {
+		t.Errorf("%+v", r)
+	}
+	n.append(domain.ReplayStream(ten, "rpl_1"), &domain.ReplayCancelled{Reason: "manual"})
+	if r = n.await("rpl_1", ended); r.Result.Skipped["replay_cancelled"] != 3 {
+		t.Errorf("%+v", r.Result)
 	}
 }
