@@ -2,7 +2,7 @@ package projections
 
 import (
 	"context"
-	"database/sql"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,80 +23,136 @@ const (
 // and what is held.
 type list struct {
 	List
+	access
 	sb      *sqlbuilder.SelectBuilder
-	created string // the column that says when
-	prefix  string // of ids that begin with that time, and so are the order; empty: the column is, and then the id
+	bounds  *sqlbuilder.SelectBuilder // the same rows of the index, before what is checked row by row
+	walked  bool                      // something is
+	created string                    // the column that says when
+	prefix  string                    // of ids that begin with that time, and so are the order; empty: the column is, and then the id
 }
 
 func newList(l List, table, index, columns, created, prefix string) *list {
-	sb := sqlbuilder.SQLite.NewSelectBuilder()
-	sb.Select(columns)
-	if index != "" {
-		table += " INDEXED BY " + index
-	}
-	sb.From(table)
-	sb.Where(sb.Equal("tenant", l.Tenant))
 	if l.Limit <= 0 {
 		l.Limit = DefaultLimit
 	}
 	l.Limit = min(l.Limit, MaxLimit)
-	return &list{List: l, sb: sb, created: created, prefix: prefix}
+	out := &list{List: l, access: accesses[index], created: created, prefix: prefix,
+		sb: sqlbuilder.SQLite.NewSelectBuilder(), bounds: sqlbuilder.SQLite.NewSelectBuilder()}
+	out.sb.Select(columns)
+	out.bounds.Select(created, "id")
+	if index != "" {
+		table += " INDEXED BY " + index
+	}
+	out.key(func(sb *sqlbuilder.SelectBuilder) string {
+		sb.From(table)
+		return sb.Equal("tenant", l.Tenant)
+	})
+	if out.partial != "" {
+		out.key(func(*sqlbuilder.SelectBuilder) string { return out.partial })
+	}
+	return out
+}
+
+// key adds a condition that the index answers.
+func (l *list) key(condition func(*sqlbuilder.SelectBuilder) string) {
+	l.sb.Where(condition(l.sb))
+	l.bounds.Where(condition(l.bounds))
+}
+
+// check adds conditions that each row of the index is held against.
+func (l *list) check(conditions ...string) {
+	if len(conditions) > 0 {
+		l.sb.Where(conditions...)
+		l.walked = true
+	}
 }
 
 // where adds a condition on a column, if there is a value.
 func (l *list) where(column, value string) {
 	if value != "" {
-		l.sb.Where(l.sb.Equal(column, value))
+		l.equal(column, value)
 	}
 }
 
-// matching adds a condition on a column of event types.
-func (l *list) matching(column, pattern string) {
+func (l *list) equal(column string, value any) {
+	if slices.Contains(l.columns, column) {
+		l.key(func(sb *sqlbuilder.SelectBuilder) string { return sb.Equal(column, value) })
+	} else {
+		l.check(l.sb.Equal(column, value))
+	}
+}
+
+// matching is a condition on a column of event types.
+func matching(sb *sqlbuilder.SelectBuilder, column, pattern string) []string {
 	switch prefix, isPrefix := strings.CutSuffix(pattern, "*"); {
 	case pattern == "" || pattern == "*":
+		return nil
 	case isPrefix:
 		// The types below "agent." are those from "agent." to "agent/", the next byte.
-		l.sb.Where(l.sb.GreaterThan(column, prefix), l.sb.LessThan(column, strings.TrimSuffix(prefix, ".")+"/"))
+		return []string{sb.GreaterThan(column, prefix), sb.LessThan(column, strings.TrimSuffix(prefix, ".")+"/")}
 	default:
-		l.sb.Where(l.sb.Equal(column, pattern))
+		return []string{sb.Equal(column, pattern)}
 	}
+}
+
+// eventType adds a condition on the type, which an index answers where it is no pattern.
+func (l *list) eventType(pattern string) {
+	if slices.Contains(l.columns, "event") {
+		l.equal("event", pattern)
+		return
+	}
+	l.check(matching(l.sb, "event", pattern)...)
 }
 
 // build adds the range, the order and the limit: one row more than asked for says whether there are more.
 func (l *list) build() (string, []any, error) {
+	var c cursor
+	if l.Cursor != "" {
+		var err error
+		if c, err = decodeCursor(l.Cursor); err != nil {
+			return "", nil, err
+		}
+	}
+	l.order(l.sb, c)
+	l.order(l.bounds, c)
+	query, args := l.sb.Limit(l.Limit + 1).Build()
+	return query, args, nil
+}
+
+// order adds the range and the order, from behind the cursor on.
+func (l *list) order(sb *sqlbuilder.SelectBuilder, c cursor) {
 	if !l.CreatedAfter.IsZero() {
-		l.sb.Where(l.sb.GreaterThan(l.created, l.CreatedAfter.UnixMicro()))
+		sb.Where(sb.GreaterThan(l.created, l.CreatedAfter.UnixMicro()))
 		if l.prefix != "" {
-			l.sb.Where(l.sb.GreaterEqualThan("id", firstID(l.prefix, l.CreatedAfter)))
+			sb.Where(sb.GreaterEqualThan("id", firstID(l.prefix, l.CreatedAfter)))
 		}
 	}
 	if !l.CreatedBefore.IsZero() {
-		l.sb.Where(l.sb.LessThan(l.created, l.CreatedBefore.UnixMicro()))
+		sb.Where(sb.LessThan(l.created, l.CreatedBefore.UnixMicro()))
 		if l.prefix != "" {
-			l.sb.Where(l.sb.LessThan("id", firstID(l.prefix, l.CreatedBefore.Add(time.Millisecond))))
+			sb.Where(sb.LessThan("id", firstID(l.prefix, l.CreatedBefore.Add(time.Millisecond))))
 		}
 	}
 	order, compare := " DESC", "<"
 	if l.Ascending {
 		order, compare = " ASC", ">"
 	}
-	if l.Cursor != "" {
-		c, err := decodeCursor(l.Cursor)
-		if err != nil {
-			return "", nil, err
-		}
-		if l.prefix != "" {
-			l.sb.Where("id " + compare + " " + l.sb.Var(c.id))
-		} else {
-			l.sb.Where("(" + l.created + ", id) " + compare + " (" + l.sb.Var(c.at) + ", " + l.sb.Var(c.id) + ")")
-		}
+	if c.id != "" {
+		l.bound(sb, compare, c)
 	}
 	if l.prefix == "" {
-		l.sb.OrderBy(l.created + order)
+		sb.OrderBy(l.created + order)
 	}
-	l.sb.OrderBy("id" + order).Limit(l.Limit + 1)
-	query, args := l.sb.Build()
-	return query, args, nil
+	sb.OrderBy("id" + order)
+}
+
+// bound adds a condition on the list's key.
+func (l *list) bound(sb *sqlbuilder.SelectBuilder, compare string, c cursor) {
+	if l.prefix != "" {
+		sb.Where("id " + compare + " " + sb.Var(c.id))
+	} else {
+		sb.Where("(" + l.created + ", id) " + compare + " (" + sb.Var(c.at) + ", " + sb.Var(c.id) + ")")
+	}
 }
 
 // firstID is the lowest id of its kind that begins with the time, to the millisecond.
@@ -108,45 +164,31 @@ func firstID(prefix string, t time.Time) string {
 	return domain.NewID(prefix, u)
 }
 
-// page runs a list's query on one state of the rows.
-func page[T any](ctx context.Context, db *database, l *list, scan func(*sql.Rows, *T) error,
-	at func(*T) cursor) (Page[T], error) {
-	query, args, err := l.build()
-	if err != nil {
-		return Page[T]{}, err
-	}
-	out := Page[T]{Rows: make([]T, 0, l.Limit+1)}
-	err = db.view(ctx, func(q queryer, c checkpoint) error {
-		out.AsOfPosition, out.AsOf = c.position, fromMicros(c.at)
-		return scanRows(ctx, q, query, args, func(rows *sql.Rows) error {
-			var row T
-			err := scan(rows, &row)
-			out.Rows = append(out.Rows, row)
-			return err
-		})
-	})
-	if err != nil {
-		return Page[T]{}, err
-	}
-	if len(out.Rows) > l.Limit {
-		out.Rows, out.HasMore = out.Rows[:l.Limit], true
-		out.NextCursor = at(&out.Rows[l.Limit-1]).encode()
-	}
-	return out, nil
-}
-
 // Events lists events.
 func (p *Projections) Events(ctx context.Context, f EventFilter) (Page[EventRow], error) {
-	return page(ctx, p.db, eventList(f), scanEvent, func(e *EventRow) cursor { return cursor{micros(e.CreatedAt), e.ID} })
+	return page(ctx, p.db, eventList(f), scanEvent, func(e *EventRow) cursor {
+		if f.ByTimestamp {
+			return cursor{micros(e.Timestamp), e.ID}
+		}
+		return cursor{micros(e.CreatedAt), e.ID}
+	})
 }
 
 func eventList(f EventFilter) *list {
-	index := ""
-	if f.Type != "" && !strings.HasSuffix(f.Type, "*") {
+	index, created := "", "created_at"
+	switch {
+	case f.ByTimestamp:
+		index, created = "events_timestamp", "timestamp"
+		f.Where.Received = f.Where.Received.and(Span{f.CreatedAfter, f.CreatedBefore})
+		f.CreatedAfter, f.CreatedBefore = f.Where.Occurred.After, f.Where.Occurred.Before
+		f.Where.Occurred = Span{}
+	case f.Type != "" && !strings.HasSuffix(f.Type, "*"):
 		index = "events_event"
 	}
-	l := newList(f.List, "events", index, eventColumns, "created_at", "")
-	l.matching("event", f.Type)
+	l := newList(f.List, "events", index, eventColumns, created, "")
+	l.eventType(f.Type)
+	l.check(f.Where.onEvent(l.sb, "events.")...)
+	l.related(&f.Where, "events")
 	return l
 }
 
@@ -178,31 +220,31 @@ func deliveryList(f DeliveryFilter, held []any) *list {
 		index = "deliveries_status"
 	case f.Code != 0 && responseError(f.Code) != "":
 		index = "deliveries_code"
+	case f.Where.LastError != "":
+		index = "deliveries_error"
+	case f.Where.AttemptsAtLeast > 1:
+		index = "deliveries_retried"
 	}
 	l := newList(f.List, "deliveries", index, deliveryColumns, "created_at", domain.PrefixDelivery)
-	if index == "deliveries_status" || index == "deliveries_replay_status" {
-		l.sb.Where("status <> 'succeeded'") // as the index says it
-	}
-	if f.Replay != "" {
-		l.sb.Where("replay <> ''", l.sb.Equal("replay", f.Replay))
-	}
-	if index == "deliveries_code" {
-		l.sb.Where("last_error <> ''")
-	}
+	l.where("replay", f.Replay)
 	l.where("event_id", f.EventID)
 	l.where("endpoint_id", f.EndpointID)
-	l.matching("event", f.EventType)
+	l.where("last_error", string(f.Where.LastError))
+	f.Where.LastError = ""
 	if f.Code != 0 {
-		l.sb.Where(l.sb.Equal("last_code", f.Code))
+		l.equal("last_code", f.Code)
 	}
+	l.eventType(f.EventType)
+	l.check(f.Where.onDelivery(l.sb, "deliveries.")...)
+	l.related(&f.Where, "deliveries")
 	switch f.Status {
 	case "":
 	case domain.StatusHeld:
-		l.sb.Where("due_at > 0", l.sb.In("endpoint_id", held...))
+		l.check(l.sb.In("endpoint_id", held...))
 	case domain.StatusPending, domain.StatusRetrying:
 		l.where("status", string(f.Status))
 		if len(held) > 0 {
-			l.sb.Where(l.sb.NotIn("endpoint_id", held...))
+			l.check(l.sb.NotIn("endpoint_id", held...))
 		}
 	default:
 		l.where("status", string(f.Status))
@@ -219,7 +261,9 @@ func (p *Projections) Attempts(ctx context.Context, f AttemptFilter) (Page[Attem
 func attemptList(f AttemptFilter) *list {
 	index := ""
 	switch {
-	case f.DeliveryID != "", f.EventID != "":
+	case f.DeliveryID != "":
+		index = "attempts_delivery"
+	case f.EventID != "":
 		index = "attempts_delivery"
 	case f.EndpointID != "":
 		index = "attempts_endpoint"
@@ -229,17 +273,18 @@ func attemptList(f AttemptFilter) *list {
 		index = "attempts_code"
 	case f.Status != "" && f.Status != AttemptSucceeded:
 		index = "attempts_status"
+	case f.Where.Trigger != "" && f.Where.Trigger != domain.TriggerInitial:
+		index = "attempts_trigger"
+	case f.Where.LatencyAtLeast >= slow:
+		index = "attempts_slow"
 	}
+	attempted := f.Where.Attempted.and(Span{f.CreatedAfter, f.CreatedBefore})
+	f.CreatedAfter, f.CreatedBefore, f.Where.Attempted = attempted.After, attempted.Before, Span{}
 	l := newList(f.List, "attempts", index, attemptColumns, "started_at", domain.PrefixAttempt)
-	switch index {
-	case "attempts_error", "attempts_code":
-		l.sb.Where("error_code <> ''") // as the index says it
-	case "attempts_status":
-		l.sb.Where("status <> 'succeeded'")
-	}
 	l.where("delivery_id", f.DeliveryID)
 	if f.EventID != "" {
 		// An event has few deliveries: their attempts are found by these, without an index of their own.
+		l.few = true
 		l.sb.Where("delivery_id IN (SELECT d.id FROM deliveries d INDEXED BY deliveries_event WHERE d.tenant = " +
 			l.sb.Var(f.Tenant) + " AND d.event_id = " + l.sb.Var(f.EventID) + ")")
 	}
@@ -247,8 +292,12 @@ func attemptList(f AttemptFilter) *list {
 	l.where("status", string(f.Status))
 	l.where("error_code", string(f.ErrorCode))
 	if f.Code != 0 {
-		l.sb.Where(l.sb.Equal("code", f.Code))
+		l.equal("code", f.Code)
 	}
+	l.where("trigger", string(f.Where.Trigger))
+	f.Where.Trigger = ""
+	l.check(f.Where.onAttempt(l.sb, "attempts.")...)
+	l.related(&f.Where, "attempts")
 	return l
 }
 

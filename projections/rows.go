@@ -6,7 +6,14 @@ import (
 	"hookledger/domain"
 )
 
-// Page is a part of a list. Rows are never nil. AsOf and AsOfPosition say up to which record of the ledger it was
+// Total is how many rows a filter selects, of those from the cursor on.
+type Total struct {
+	Rows    int
+	AtLeast bool // there are more: counting was given up
+}
+
+// Page is a part of a list. Rows are never nil. Where a filter selects few rows of many, a page ends after so many rows
+// that it looked at: it may then hold fewer rows than the limit, even none, and still have more behind it. AsOf and AsOfPosition say up to which record of the ledger it was
 // folded; AsOf is that record's time, zero on an empty ledger.
 type Page[T any] struct {
 	Rows         []T
@@ -14,6 +21,7 @@ type Page[T any] struct {
 	HasMore      bool
 	AsOfPosition domain.Position
 	AsOf         time.Time
+	Total        Total
 }
 
 // List is what all lists have in common. A list is in order of creation; its times are of whole microseconds.
@@ -24,12 +32,16 @@ type List struct {
 	Limit         int       // of rows; 0: 50, at most 250
 	Ascending     bool      // oldest first; else the newest first
 	Cursor        string    // Page.NextCursor of the page before, with the same filter
+	Walk          int       // rows that a page may look at, see Page; 0: 50,000
+	Count         bool      // fill Page.Total
 }
 
 // EventFilter selects events.
 type EventFilter struct {
 	List
-	Type string // a type or a pattern such as "agent.*"; empty: all
+	Type        string // a type or a pattern such as "agent.*"; empty: all
+	ByTimestamp bool   // in the order of the events' own timestamps, and not of their receipt
+	Where       Where
 }
 
 // DeliveryFilter selects deliveries; empty fields select all.
@@ -41,6 +53,7 @@ type DeliveryFilter struct {
 	Status     domain.DeliveryStatus
 	Code       int // of the last response
 	Replay     string
+	Where      Where // its own conditions on deliveries count too
 }
 
 // AttemptFilter selects attempts; empty fields select all.
@@ -52,6 +65,7 @@ type AttemptFilter struct {
 	Status     AttemptStatus
 	Code       int // of the response
 	ErrorCode  domain.ErrorCode
+	Where      Where // its own conditions on attempts count too
 }
 
 // EventRow is an event without its content.
