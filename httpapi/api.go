@@ -12,6 +12,7 @@ import (
 	"github.com/oklog/ulid/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"hookledger/audit/reconcile"
 	"hookledger/delivery"
 	"hookledger/domain"
 	"hookledger/ingest"
@@ -45,6 +46,11 @@ type History interface {
 	Replays(ctx context.Context, f projections.ReplayFilter) (projections.Page[domain.Replay], error)
 	Replay(ctx context.Context, tenant, id string) (domain.Replay, error)
 	ReplayProgress(ctx context.Context, tenant, id string) (domain.ReplayProgress, error)
+	Reconciliations(ctx context.Context, l projections.List) (projections.Page[domain.Reconciliation], error)
+	Reconciliation(ctx context.Context, tenant, id string) (domain.Reconciliation, error)
+	// ReconciliationsOf gives the runs of a period that stand at or before the position, the first one first.
+	ReconciliationsOf(ctx context.Context, tenant string, rules *domain.ReconciliationRules,
+		upTo domain.Position) ([]domain.Reconciliation, error)
 	// AsOf is the tenant's last record that the rows hold.
 	AsOf(ctx context.Context, tenant string) (domain.Position, domain.RecordRef, error)
 	Status() []projections.ProjectionStatus
@@ -78,6 +84,7 @@ var (
 // Projections are the read models; *projections.Projections are.
 type Projections interface {
 	History
+	reconcile.Rows
 	Directory() *projections.Directory
 }
 

@@ -34,6 +34,7 @@ func build(cfg Config) (*api, error) {
 	a.registerEndpoints()
 	a.registerDeliveries()
 	a.registerReplays()
+	a.registerReconciliations()
 	a.registerAttempts()
 	a.registerRecords()
 	a.registerFeed()
@@ -83,6 +84,7 @@ func (a *api) document() *huma.OpenAPI {
 			{Name: "Endpoints", Description: "Where events go."},
 			{Name: "Deliveries", Description: "One event on its way to one endpoint."},
 			{Name: "Replays", Description: "Events sent again."},
+			{Name: "Reconciliations", Description: "Whether the budget events of a period balance."},
 			{Name: "Attempts", Description: "One request of a delivery, and what came back."},
 			{Name: "Records", Description: "The ledger itself."},
 			{Name: "Event types", Description: "What can be posted."},

@@ -13,12 +13,12 @@ import (
 
 // things are ids of one tenant's things, for the paths of routes.
 type things struct {
-	tenant, key, event, endpoint, delivery, attempt, eventType, source, replay string
+	tenant, key, event, endpoint, delivery, attempt, eventType, source, replay, reconciliation string
 }
 
 var absent = things{"nobody", "key_00000000000000000000000000", "evt_00000000000000000000000000",
 	"ep_00000000000000000000000000", "dlv_00000000000000000000000000", "att_00000000000000000000000000", "no.such_type",
-	"src_00000000000000000000000000", "rpl_00000000000000000000000000"}
+	"src_00000000000000000000000000", "rpl_00000000000000000000000000", "rcn_00000000000000000000000000"}
 
 // id is the thing that a route's path names.
 func (th *things) id(rt *route) string {
@@ -35,6 +35,8 @@ func (th *things) id(rt *route) string {
 		return th.source
 	case strings.HasPrefix(rt.path, "/v1/replays"):
 		return th.replay
+	case strings.HasPrefix(rt.path, "/v1/reconciliations"):
+		return th.reconciliation
 	case strings.HasPrefix(rt.path, "/v1/deliveries"):
 		return th.delivery
 	case strings.HasPrefix(rt.path, "/v1/attempts"):
@@ -70,6 +72,8 @@ func bodyOf(rt *route) any {
 		return map[string]any{"force": true}
 	case "create-replay":
 		return map[string]any{"select": map[string]any{"event_types": []string{"*"}}}
+	case "create-reconciliation":
+		return map[string]any{"period": "2026-03"}
 	case "create-source":
 		return map[string]any{"kind": "cron"}
 	case "test-source":
@@ -92,6 +96,8 @@ func (s *stack) thingsOf(tenant string) things {
 	th.event, th.delivery = receipt.ID, receipt.Deliveries[0].ID
 	th.attempt = s.attempt(tenant, th.event, th.endpoint, th.delivery)
 	th.replay = s.failedReplay(admin, tenant, th.event)
+	th.reconciliation = into[Reconciliation](s.call(admin, "POST", "/v1/reconciliations",
+		map[string]any{"period": "2026-03"}).want(201, "")).ID
 	return th
 }
 

@@ -82,6 +82,10 @@ var routes = []route{
 	{"list-replay-failures", "GET", "/v1/replays/{id}/failures", scopeTenant, readers},
 	{"retry-replay-failures", "POST", "/v1/replays/{id}/retry-failures", scopeTenant, operators},
 
+	{"list-reconciliations", "GET", "/v1/reconciliations", scopeTenant, readers},
+	{"create-reconciliation", "POST", "/v1/reconciliations", scopeTenant, readers},
+	{"get-reconciliation", "GET", "/v1/reconciliations/{id}", scopeTenant, readers},
+
 	{"list-attempts", "GET", "/v1/attempts", scopeTenant, everyone},
 	{"get-attempt", "GET", "/v1/attempts/{id}", scopeTenant, everyone},
 

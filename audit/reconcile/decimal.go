@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"encoding/json"
+	"errors"
 	"math/big"
 	"strconv"
 	"strings"
@@ -63,3 +64,15 @@ func (d Decimal) String() string {
 
 // MarshalText makes it a text in JSON, where a number would be rounded by many who read it.
 func (d Decimal) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText reads what MarshalText has written.
+func (d *Decimal) UnmarshalText(b []byte) error {
+	parsed, ok := new(big.Rat).SetString(string(b))
+	if !ok || len(b) > 2*maxDecimalLength {
+		return errNoDecimal
+	}
+	d.rat = parsed
+	return nil
+}
+
+var errNoDecimal = errors.New("reconcile: no decimal")

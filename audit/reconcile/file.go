@@ -20,7 +20,7 @@ const (
 )
 
 // MaxFile is the size of a file that can be compared with, in bytes.
-const MaxFile = 32 << 20
+const MaxFile = 8 << 20
 
 // File is what somebody else says, read.
 type File struct {

@@ -62,11 +62,11 @@ func (e *engine) numbers(ctx context.Context) error {
 	if n == nil {
 		return nil
 	}
-	g := &Gaps{Source: n.Source, From: n.From, To: n.To, Ranges: []NumberRange{}}
+	g := &Gaps{Source: n.Source, From: n.From, To: n.To, Ranges: []Span{}}
 	next, over := n.From, false // over: the last number that there is was seen
 	missing := func(from, to uint64) {
 		g.Missing += to - from + 1
-		r := NumberRange{from, to}
+		r := Span{from, to}
 		e.out.hash(r)
 		if len(g.Ranges) < e.MaxListed {
 			g.Ranges = append(g.Ranges, r)

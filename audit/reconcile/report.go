@@ -129,18 +129,18 @@ type Adjustment struct {
 
 // Gaps says which of a producer's numbers are not there.
 type Gaps struct {
-	Source   string        `json:"source"`
-	From     uint64        `json:"from"`
-	To       uint64        `json:"to"`
-	Present  uint64        `json:"present"`
-	Missing  uint64        `json:"missing"`
-	Complete bool          `json:"complete"`        // nothing is missing, and nothing is there twice
-	Ranges   []NumberRange `json:"ranges"`          // that are missing; at most Spec.MaxListed
-	Twice    []TwiceUsed   `json:"twice,omitempty"` // likewise
+	Source   string      `json:"source"`
+	From     uint64      `json:"from"`
+	To       uint64      `json:"to"`
+	Present  uint64      `json:"present"`
+	Missing  uint64      `json:"missing"`
+	Complete bool        `json:"complete"`        // nothing is missing, and nothing is there twice
+	Ranges   []Span      `json:"ranges"`          // that are missing; at most Spec.MaxListed
+	Twice    []TwiceUsed `json:"twice,omitempty"` // likewise
 }
 
-// NumberRange is some numbers in a row.
-type NumberRange struct {
+// Span is some numbers in a row.
+type Span struct {
 	From uint64 `json:"from"`
 	To   uint64 `json:"to"`
 }
