@@ -77,8 +77,8 @@ func TestSecretsAndContentStandNowhereInTheClear(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	canaries := []string{"canary-", strings.TrimPrefix(cron.Path, "/in/cron/"), endpoint.Secret, strings.TrimPrefix(endpoint.Secret, "whsec_"), key.Key, server.key,
-		strings.TrimSpace(string(master)), base64.StdEncoding.EncodeToString([]byte("canary-body"))}
+	canaries := []string{"canary-", strings.TrimPrefix(cron.Path, "/in/cron/"), endpoint.Secret,
+		strings.TrimPrefix(endpoint.Secret, "whsec_"), key.Key, server.key, strings.TrimSpace(string(master)), base64.StdEncoding.EncodeToString([]byte("canary-body"))}
 	for where, text := range places {
 		for i, canary := range canaries {
 			if canary == "" {
