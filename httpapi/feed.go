@@ -35,7 +35,8 @@ func (a *api) registerFeed() {
 	text := &huma.Schema{Type: huma.TypeString}
 	a.addRaw(operation{id: "feed-events", tag: "Events", summary: "Read events with their bodies",
 		description: "As NDJSON up to now; with Accept: text/event-stream as server-sent events, on and on, from now or " +
-			"from where after, created_after or Last-Event-ID says: each one's id is its position. Nothing of it is signed."},
+			"from where after, created_after or Last-Event-ID says: each one's id is its position. A stream that begins now says " +
+			"first where that is, as an event \"begin\"."},
 		[]*huma.Param{
 			query("event", "A type, or a pattern such as agent.*", text),
 			query("after", "Only events behind this position.", &huma.Schema{Type: huma.TypeInteger, Format: "int64"}),
@@ -91,6 +92,8 @@ func (a *api) parseFeed(r *http.Request, c *caller) (*feedQuery, error) {
 		q.after = domain.Position(n)
 	case since == "" && q.live:
 		q.after = a.Store.Head()
+		at := strconv.FormatUint(uint64(q.after), 10)
+		q.preface = "id: " + at + "\nevent: begin\ndata: {\"position\":" + at + "}\n\n"
 	}
 	return q, nil
 }

@@ -84,6 +84,9 @@ func TestFeedGivesEventsAsTheyAreDelivered(t *testing.T) {
 		t.Fatalf("it ended: %v", lines.Err())
 		return nil, ""
 	}
+	if ids, now := read(""); ids[0] != "" || now == "" {
+		t.Errorf("now is at %q: %v", now, ids)
+	}
 	one, at := read("1")
 	two, at := read(at)
 	s.call(key, "POST", "/v1/events", example("e3")).want(202, "")

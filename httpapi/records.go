@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -137,6 +138,8 @@ type recordsQuery struct {
 	after domain.Position
 	limit int // 0: none
 	live  bool
+	// preface begins a live stream; empty: a comment.
+	preface string
 }
 
 func parseRecordsQuery(r *http.Request, c *caller) (*recordsQuery, error) {
@@ -272,7 +275,7 @@ const keepAlive = 15 * time.Second
 func (a *api) follow(ctx context.Context, out *streamWriter, q *recordsQuery, write recordWriter) error {
 	out.begin("text/event-stream")
 	// It is sent with what the first read gives, so that a read that is refused can be answered.
-	if err := out.write([]byte(": hookledger records\n\n")); err != nil {
+	if err := out.write([]byte(cmp.Or(q.preface, ": hookledger records\n\n"))); err != nil {
 		return err
 	}
 	for {

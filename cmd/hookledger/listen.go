@@ -106,21 +106,18 @@ func (a *app) listen(ctx context.Context, r *remote, f *listening) error {
 	if err != nil {
 		return err
 	}
-	var from struct {
-		Position uint64 `json:"as_of_position"`
-	}
-	if f.since == "" {
-		// Where "now" is, so that nothing is missed if the connection breaks off before the first event.
-		if err := c.Get(ctx, "/v1/events", url.Values{"limit": {"1"}}, &from); err != nil {
-			return err
-		}
-	}
 	to := &forwarder{url: f.forward, key: key, client: &http.Client{Timeout: f.timeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 	list := output.NewStream(a.printer, forwardedColumns())
-	a.note("forwarding to %s", f.forward)
-	return c.Feed(ctx, from.Position, query, patience, func(e apiclient.FedEvent) error {
-		if e.Erased {
+	if f.since != "" {
+		a.note("forwarding to %s", f.forward)
+	}
+	return c.Feed(ctx, query, patience, func(e apiclient.FedEvent) error {
+		switch {
+		case e.ID == "":
+			a.note("forwarding to %s what comes from now on", f.forward)
+			return nil
+		case e.Erased:
 			a.note("event %s was erased", e.ID)
 			return nil
 		}

@@ -22,11 +22,10 @@ type FedEvent struct {
 	Erased      bool      `json:"erased"`
 }
 
-// Feed hands every event behind the position that the query asks for to fn, in order and without repeats, and those to
-// come, as Follow does with records. With 0 the query says where it begins.
-func (c *Client) Feed(ctx context.Context, after uint64, query url.Values, patience time.Duration,
-	fn func(FedEvent) error) error {
-	return c.resume(ctx, after, patience, func(after *uint64) error {
+// Feed hands every event that the query asks for to fn, in order and without repeats, and those to come, as Follow does
+// with records. A query that does not say where to begin begins now: an event without an id says that it has.
+func (c *Client) Feed(ctx context.Context, query url.Values, patience time.Duration, fn func(FedEvent) error) error {
+	return c.resume(ctx, 0, patience, func(after *uint64) error {
 		return c.events(ctx, withQuery("/v1/feed", query), *after, func(data []byte, status int) error {
 			var e FedEvent
 			if err := json.Unmarshal(data, &e); err != nil {
