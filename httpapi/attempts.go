@@ -106,21 +106,28 @@ func (a *api) registerAttempts() {
 
 type listAttemptsInput struct {
 	PageInput
-	EndpointID string `query:"endpoint_id" maxLength:"128"`
-	EventID    string `query:"event_id" maxLength:"128"`
-	DeliveryID string `query:"delivery_id" maxLength:"128"`
-	Status     string `query:"status" enum:"in_flight,succeeded,failed,interrupted"`
-	Code       int    `query:"code" minimum:"0" maximum:"999" doc:"HTTP status of the response."`
-	ErrorCode  string `query:"error_code" maxLength:"64" example:"timeout"`
+	FilterInput
+	Status         string `query:"status" enum:"in_flight,succeeded,failed,interrupted"`
+	DeliveryStatus string `query:"delivery_status" enum:"pending,in_flight,retrying,succeeded,exhausted,cancelled"`
 }
 
 func (a *api) listAttempts(ctx context.Context, c *caller, in *listAttemptsInput) (*listOutput[AttemptSummary], error) {
 	if err := a.rowsAt(ctx, domain.Position(in.MinPosition)); err != nil {
 		return nil, err
 	}
-	page, err := a.History.Attempts(ctx, projections.AttemptFilter{List: in.list(c.tenant), EndpointID: in.EndpointID,
+	where, err := in.where(true)
+	if err != nil {
+		return nil, err
+	}
+	where.DeliveryStatus, where.EventType = domain.DeliveryStatus(in.DeliveryStatus), in.Event
+	where.Replay = in.ReplayID
+	where.DeliveryID = "" // an attempt's own
+	f := projections.AttemptFilter{List: in.FilterInput.list(&in.PageInput, c), EndpointID: in.EndpointID,
 		EventID: in.EventID, DeliveryID: in.DeliveryID, Status: projections.AttemptStatus(in.Status), Code: in.Code,
-		ErrorCode: domain.ErrorCode(in.ErrorCode)})
+		ErrorCode: domain.ErrorCode(in.ErrorCode), Where: where}
+	page, err := bySubject(ctx, a, &f.List, in.Subject, func() (projections.Page[projections.AttemptRow], error) {
+		return a.History.Attempts(ctx, f)
+	}, func(r *projections.AttemptRow) string { return r.EventID })
 	return answerPage(page, err, showAttempt)
 }
 

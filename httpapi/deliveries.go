@@ -58,21 +58,24 @@ func (a *api) registerDeliveries() {
 
 type listDeliveriesInput struct {
 	PageInput
-	EndpointID string `query:"endpoint_id" maxLength:"128"`
-	EventID    string `query:"event_id" maxLength:"128"`
-	Event      string `query:"event" maxLength:"128" doc:"A type, or a pattern such as agent.*" example:"agent.*"`
-	Status     string `query:"status" enum:"pending,in_flight,retrying,held,succeeded,exhausted,cancelled"`
-	ReplayID   string `query:"replay_id" maxLength:"128" doc:"Those of a replay alone."`
-	Code       int    `query:"code" minimum:"0" maximum:"999" doc:"HTTP status of the last response."`
+	FilterInput
+	Status string `query:"status" enum:"pending,in_flight,retrying,held,succeeded,exhausted,cancelled"`
 }
 
 func (a *api) listDeliveries(ctx context.Context, c *caller, in *listDeliveriesInput) (*listOutput[Delivery], error) {
 	if err := a.rowsAt(ctx, domain.Position(in.MinPosition)); err != nil {
 		return nil, err
 	}
-	page, err := a.History.Deliveries(ctx, projections.DeliveryFilter{List: in.list(c.tenant), EndpointID: in.EndpointID,
+	where, err := in.where(false)
+	if err != nil {
+		return nil, err
+	}
+	f := projections.DeliveryFilter{List: in.FilterInput.list(&in.PageInput, c), EndpointID: in.EndpointID,
 		EventID: in.EventID, EventType: in.Event, Status: domain.DeliveryStatus(in.Status),
-		Code: in.Code, Replay: in.ReplayID})
+		Code: in.Code, Replay: in.ReplayID, Where: where}
+	page, err := bySubject(ctx, a, &f.List, in.Subject, func() (projections.Page[projections.DeliveryRow], error) {
+		return a.History.Deliveries(ctx, f)
+	}, func(r *projections.DeliveryRow) string { return r.EventID })
 	return answerPage(page, err, a.showDelivery)
 }
 

@@ -74,14 +74,26 @@ func (a *api) registerEvents() {
 
 type listEventsInput struct {
 	PageInput
-	Event string `query:"event" maxLength:"128" doc:"A type, or a pattern such as agent.*" example:"agent.*"`
+	FilterInput
+	Status string `query:"status" enum:"pending,in_flight,retrying,succeeded,exhausted,cancelled" doc:"Of a delivery."`
+	Sort   string `query:"sort" enum:"received,occurred" default:"received" doc:"occurred: by their own timestamps."`
 }
 
 func (a *api) listEvents(ctx context.Context, c *caller, in *listEventsInput) (*listOutput[EventSummary], error) {
 	if err := a.rowsAt(ctx, domain.Position(in.MinPosition)); err != nil {
 		return nil, err
 	}
-	page, err := a.History.Events(ctx, projections.EventFilter{List: in.list(c.tenant), Type: in.Event})
+	where, err := in.where(false)
+	if err != nil {
+		return nil, err
+	}
+	where.DeliveryStatus, where.EndpointID, where.Replay = domain.DeliveryStatus(in.Status), in.EndpointID, in.ReplayID
+	where.LastCode = in.Code
+	f := projections.EventFilter{List: in.FilterInput.list(&in.PageInput, c), ID: in.EventID, Type: in.Event,
+		ByTimestamp: in.Sort == "occurred", Where: where}
+	page, err := bySubject(ctx, a, &f.List, in.Subject, func() (projections.Page[projections.EventRow], error) {
+		return a.History.Events(ctx, f)
+	}, func(r *projections.EventRow) string { return r.ID })
 	return answerPage(page, err, func(r *projections.EventRow) EventSummary {
 		return EventSummary{ID: r.ID, Event: r.Event, SchemaVersion: r.SchemaVersion, Timestamp: r.Timestamp,
 			CreatedAt: r.CreatedAt, Source: r.Source, Sequence: r.Sequence, Size: r.Size, Deliveries: r.Deliveries,

@@ -19,6 +19,7 @@ type List[T any] struct {
 	HasMore      bool            `json:"has_more" doc:"Whether there is a page behind this one."`
 	AsOfPosition domain.Position `json:"as_of_position" doc:"The ledger's position up to which this was folded."`
 	AsOf         *time.Time      `json:"as_of,omitempty" doc:"The time that this answer stands for."`
+	Total        *Total          `json:"total,omitempty" doc:"Where it was asked for."`
 }
 
 // listOutput is what a list answers.
@@ -60,6 +61,9 @@ func answerPage[R, T any](p projections.Page[R], err error, show func(*R) T) (*l
 	}
 	out := &listOutput[T]{Body: List[T]{Data: make([]T, len(p.Rows)), NextCursor: p.NextCursor, HasMore: p.HasMore,
 		AsOfPosition: p.AsOfPosition, AsOf: timeOrNil(p.AsOf)}}
+	if p.Total != nil {
+		out.Body.Total = &Total{Count: p.Total.Rows, AtLeast: p.Total.AtLeast}
+	}
 	for i := range p.Rows {
 		out.Body.Data[i] = show(&p.Rows[i])
 	}

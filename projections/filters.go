@@ -46,6 +46,7 @@ type Where struct {
 	Trigger        domain.Trigger
 	LatencyAtLeast time.Duration
 	RemoteAddr     string // with or without its port
+	DeliveryID     string
 	EndpointID     string // of a delivery
 	EventType      string // a type or a pattern
 	Replay         string // that scheduled the delivery
@@ -74,6 +75,9 @@ func (w *Where) onDelivery(sb *sqlbuilder.SelectBuilder, prefix string) []string
 	}
 	if w.Replay != "" {
 		out = append(out, sb.Equal(prefix+"replay", w.Replay))
+	}
+	if w.DeliveryID != "" {
+		out = append(out, sb.Equal(prefix+"id", w.DeliveryID))
 	}
 	if w.EndpointID != "" {
 		out = append(out, sb.Equal(prefix+"endpoint_id", w.EndpointID))

@@ -28,7 +28,8 @@ type list struct {
 	bounds  *sqlbuilder.SelectBuilder // the same rows of the index, before what is checked row by row
 	walked  bool                      // something is
 	created string                    // the column that says when
-	prefix  string                    // of ids that begin with that time, and so are the order; empty: the column is, and then the id
+	// prefix is that of ids that begin with that time, and so are the order; empty: the column is, and then the id.
+	prefix string
 }
 
 func newList(l List, table, index, columns, created, prefix string) *list {
@@ -182,10 +183,13 @@ func eventList(f EventFilter) *list {
 		f.Where.Received = f.Where.Received.and(Span{f.CreatedAfter, f.CreatedBefore})
 		f.CreatedAfter, f.CreatedBefore = f.Where.Occurred.After, f.Where.Occurred.Before
 		f.Where.Occurred = Span{}
+	case f.ID != "":
+		index = "events_id"
 	case f.Type != "" && !strings.HasSuffix(f.Type, "*"):
 		index = "events_event"
 	}
 	l := newList(f.List, "events", index, eventColumns, created, "")
+	l.where("id", f.ID)
 	l.eventType(f.Type)
 	l.check(f.Where.onEvent(l.sb, "events.")...)
 	l.related(&f.Where, "events")
@@ -226,6 +230,10 @@ func deliveryList(f DeliveryFilter, held []any) *list {
 		index = "deliveries_retried"
 	}
 	l := newList(f.List, "deliveries", index, deliveryColumns, "created_at", domain.PrefixDelivery)
+	if f.Where.DeliveryID != "" { // the table's key: one row at most
+		l.few = true
+		l.key(func(sb *sqlbuilder.SelectBuilder) string { return sb.Equal("id", f.Where.DeliveryID) })
+	}
 	l.where("replay", f.Replay)
 	l.where("event_id", f.EventID)
 	l.where("endpoint_id", f.EndpointID)

@@ -21,6 +21,7 @@ type access struct {
 // accesses are the indexes that lists name; no name is the table's own key.
 var accesses = map[string]access{
 	"events_event":             {columns: []string{"event"}},
+	"events_id":                {columns: []string{"id"}, few: true},
 	"deliveries_event":         {columns: []string{"event_id"}, few: true},
 	"deliveries_replay_status": {columns: []string{"replay", "status"}, partial: "replay <> '' AND status <> 'succeeded'"},
 	"deliveries_replay":        {columns: []string{"replay"}, partial: "replay <> ''"},
@@ -52,7 +53,8 @@ func page[T any](ctx context.Context, db *database, l *list, scan func(*sql.Rows
 	err = db.view(ctx, func(q queryer, c checkpoint) error {
 		out.AsOfPosition, out.AsOf = c.position, fromMicros(c.at)
 		if l.Count {
-			if err := l.count(ctx, q, &out.Total); err != nil {
+			out.Total = &Total{}
+			if err := l.count(ctx, q, out.Total); err != nil {
 				return err
 			}
 		}

@@ -13,15 +13,15 @@ type Total struct {
 }
 
 // Page is a part of a list. Rows are never nil. Where a filter selects few rows of many, a page ends after so many rows
-// that it looked at: it may then hold fewer rows than the limit, even none, and still have more behind it. AsOf and AsOfPosition say up to which record of the ledger it was
-// folded; AsOf is that record's time, zero on an empty ledger.
+// that it looked at: it may then hold fewer rows than the limit, even none, and still have more behind it. AsOf and
+// AsOfPosition say up to which record of the ledger it was folded; AsOf is that record's time, zero on an empty ledger.
 type Page[T any] struct {
 	Rows         []T
 	NextCursor   string // for the page behind this one; empty where there is none
 	HasMore      bool
 	AsOfPosition domain.Position
 	AsOf         time.Time
-	Total        Total
+	Total        *Total // where it was asked for
 }
 
 // List is what all lists have in common. A list is in order of creation; its times are of whole microseconds.
@@ -39,6 +39,7 @@ type List struct {
 // EventFilter selects events.
 type EventFilter struct {
 	List
+	ID          string
 	Type        string // a type or a pattern such as "agent.*"; empty: all
 	ByTimestamp bool   // in the order of the events' own timestamps, and not of their receipt
 	Where       Where
