@@ -89,9 +89,13 @@ func listAll[T any](cmd *cobra.Command, a *app, c *apiclient.Client, path string
 	}
 	out := output.NewList(a.printer, columns)
 	next, page := "", apiclient.Page[T]{}
+	var total *apiclient.Total
 	for page, err = range apiclient.All[T](cmd.Context(), c, path, q) {
 		if err != nil {
 			return err
+		}
+		if page.Total != nil && total == nil {
+			total = page.Total
 		}
 		for _, item := range page.Data {
 			if !l.all && out.Len() == l.limit {
@@ -112,6 +116,13 @@ func listAll[T any](cmd *cobra.Command, a *app, c *apiclient.Client, path string
 	}
 	if err := out.Close(); err != nil {
 		return err
+	}
+	switch {
+	case total == nil:
+	case total.AtLeast:
+		a.note("more than %d in all", total.Count)
+	default:
+		a.note("%d in all", total.Count)
 	}
 	if next != "" {
 		a.note("%s", next)

@@ -28,6 +28,13 @@ type Page[T any] struct {
 	Data       []Item[T] `json:"data"`
 	NextCursor string    `json:"next_cursor"`
 	HasMore    bool      `json:"has_more"`
+	Total      *Total    `json:"total"` // where it was asked for
+}
+
+// Total is how many resources a filter selects.
+type Total struct {
+	Count   int  `json:"count"`
+	AtLeast bool `json:"at_least"` // there are more
 }
 
 // Fetch gets one resource.
