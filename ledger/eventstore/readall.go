@@ -54,12 +54,11 @@ func (s *Store) ReadAll(ctx context.Context, after domain.Position) iter.Seq2[*d
 				}
 			}
 			for _, rec := range records {
-				if !held { // as it is taken: a reader that leaves in the middle comes back for the rest
-					if err := cur.seen.check(rec); err != nil {
+				if cur != nil { // one by one: a reader that leaves in the middle comes back for the rest
+					if err := cur.pass(rec, held); err != nil {
 						fail(err)
 						return
 					}
-					cur.yielded = mark{rec.Position, rec.ID}
 				}
 				after = rec.Position
 				if !yield(rec, nil) {
@@ -116,6 +115,9 @@ func (s *Store) chunkBehind(ctx context.Context, cur *cursor) ([]*esdb.RecordedE
 	switch zero := (ulid.ULID{}); {
 	case there && (cur.at.id == zero || cur.at.id == ulid.ULID(events[0].EventID)):
 		return events[1:], nil
+	case cur.at != cur.yielded: // it was no record of ours: others' may be scavenged
+		cur.at = cur.yielded
+		return s.chunkBehind(ctx, cur)
 	case cur.at.id != zero:
 		return nil, tampered(fmt.Sprintf("event %s does not stand at position %d any more", cur.at.id, cur.at.pos), restore)
 	}
@@ -147,6 +149,19 @@ type cursor struct {
 	at      mark // the last event that was read, of whatever stream; its id is zero where only the position is known
 	yielded mark // the last record that the reader took
 	seen    *continuity
+}
+
+// pass notes that the reader takes the record. One that the tail holds takes the cursor along: the reader may fall
+// behind the tail again.
+func (c *cursor) pass(rec *domain.Record, held bool) error {
+	if err := c.seen.check(rec); err != nil {
+		return err
+	}
+	c.yielded = mark{rec.Position, rec.ID}
+	if held {
+		c.at = c.yielded
+	}
+	return nil
 }
 
 // cursors keep where readers stopped, for those that go on from there: they know which event stood there, and to which
