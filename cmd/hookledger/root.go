@@ -62,7 +62,7 @@ have a default. Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 not allowed
 	add("use", newEvent(a), newEndpoint(a), newEventType(a), newTenant(a), newKey(a), newSource(a),
 		newReplay(a), newRecover(a), newListen(a))
 	add("check", newStatus(a), newQuery(a), newDelivery(a), newAttempt(a), newRecord(a), newLedger(a), newProjection(a),
-		newSignature(a))
+		newSignature(a), newReconcile(a))
 	root.AddCommand(newConfig(a), newVersion(a))
 	return root
 }
