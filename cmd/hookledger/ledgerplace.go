@@ -34,12 +34,26 @@ func (a *app) place(flag string, where domain.Secret, home string, configured do
 	case home != "":
 		return nil, usage(homeFlag+" is given, and "+p.flag+" is a data directory itself", "leave "+homeFlag+" out")
 	default:
-		return p, nil
+		return p, p.noAddress()
 	}
 	p.home = home
 	var err error
 	p.store, err = a.eventstoreConfig(p.store)
 	return p, err
+}
+
+// noAddress refuses, and does not quote, a data directory that is not there and looks like an address without its
+// scheme: a password would be its name.
+func (p *place) noAddress() error {
+	before, _, found := strings.Cut(p.home, ":")
+	if !found || strings.ContainsRune(before, filepath.Separator) {
+		return nil
+	}
+	if there, err := exists(p.home); there || err != nil {
+		return err
+	}
+	return usage(p.flag+" is no data directory, and no connection string",
+		"write esdb://user:password@host:2113, or ./ before the name of a directory with a colon in it")
 }
 
 // eventstoreConfig adds what the environment says about EventStoreDB beside the connection string.
@@ -57,7 +71,10 @@ func (p *place) String() string {
 
 // hosts is a connection string without user, password and settings. A password may hold any character.
 func hosts(connection domain.Secret) string {
-	scheme, rest, _ := strings.Cut(connection.Reveal(), "://")
+	scheme, rest, found := strings.Cut(connection.Reveal(), "://")
+	if !found { // nobody knows where in it a password is
+		return "EventStoreDB, whose connection string has no scheme"
+	}
 	rest = rest[strings.LastIndex(rest, "@")+1:]
 	if i := strings.IndexAny(rest, "/?"); i >= 0 {
 		rest = rest[:i]
