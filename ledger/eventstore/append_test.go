@@ -201,7 +201,7 @@ func TestAppend_NothingIsListening(t *testing.T) {
 	t.Parallel()
 	node := esdbtest.Start(t)
 	cfg := Config{ConnectionString: node.ConnectionString()}
-	cfg.patience = 200 * time.Millisecond
+	cfg.patience, cfg.appendConns = 200*time.Millisecond, 1
 	s := open(t, cfg)
 	on := freshStream()
 	first, second := some(on, 1), some(on, 1)
@@ -209,6 +209,13 @@ func TestAppend_NothingIsListening(t *testing.T) {
 		t.Fatal(err)
 	}
 	node.Stop()
+	for noticed := false; !noticed && !t.Failed(); { // what a dying connection took with it is not known
+		ctx, cancel := context.WithTimeout(t.Context(), 2*cfg.patience)
+		other := freshStream()
+		_, err := s.Append(ctx, other, domain.NoStream, some(other, 1))
+		noticed = errors.Is(err, ledger.ErrUnavailable)
+		cancel()
+	}
 	for range 3 {
 		answer, err := s.Append(t.Context(), on, 0, second)
 		if !errors.Is(err, ledger.ErrUnavailable) || errors.Is(err, ledger.ErrUnknownOutcome) {
@@ -227,14 +234,20 @@ func TestAppend_NothingIsListening(t *testing.T) {
 	if err := node.Restart(); err != nil {
 		t.Fatal(err)
 	}
-	holds(t, s, on, first)
-	if answer, err := ledger.AppendKnown(t.Context(), s, on, 0, second); err != nil || answer.Revision != 1 {
+	holds(t, open(t, Config{ConnectionString: node.ConnectionString()}), on, first)
+	answer, err := s.Append(t.Context(), on, 0, second)
+	for errors.Is(err, ledger.ErrUnavailable) { // until it has noticed
+		answer, err = s.Append(t.Context(), on, 0, second)
+	}
+	if err != nil || answer.Revision != 1 || answer.Duplicate {
 		t.Errorf("answered %+v, %v", answer, err)
 	}
-	holds(t, s, on, append(first, second...))
-	if err := s.Ready(t.Context()); err != nil {
-		t.Errorf("ready: %v", err)
+	for s.Ready(t.Context()) != nil && !t.Failed() {
+		if err := t.Context().Err(); err != nil {
+			t.Error(err)
+		}
 	}
+	holds(t, s, on, append(first, second...))
 }
 
 // TestAppend_TheCallersTimeIsUp: what was sent stays unknown when the caller stops waiting, and goes on.

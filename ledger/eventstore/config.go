@@ -263,9 +263,12 @@ func (c Config) Format(f fmt.State, _ rune) { fmt.Fprint(f, c.safe()) }
 func (c Config) LogValue() slog.Value { return slog.StringValue(c.safe()) }
 
 func (c Config) safe() string {
-	without, _, _, err := splitCredentials(c.ConnectionString)
-	if err != nil {
+	text, err := rewriteScheme(strings.TrimSpace(c.ConnectionString))
+	if err == nil {
+		text, _, _, err = splitCredentials(text)
+	}
+	if err != nil { // nobody knows where in it the credentials are
 		return "a connection string that can't be read"
 	}
-	return without
+	return text
 }

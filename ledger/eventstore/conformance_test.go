@@ -3,6 +3,7 @@ package eventstore
 import (
 	"os"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -86,7 +87,7 @@ func open(t *testing.T, cfg Config) *Store {
 // openAny opens a store that is closed at the test's end.
 func openAny(t *testing.T, cfg Config) *Store {
 	t.Helper()
-	s, err := Open(t.Context(), cfg)
+	s, err := Open(t.Context(), patient(cfg))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,4 +97,14 @@ func openAny(t *testing.T, cfg Config) *Store {
 		}
 	})
 	return s
+}
+
+// patient lets a slow machine be slow, where the test has not set the time itself.
+func patient(cfg Config) Config {
+	for _, d := range []*time.Duration{&cfg.openFor, &cfg.patience, &cfg.deadline} {
+		if *d == 0 {
+			*d = 2 * time.Minute
+		}
+	}
+	return cfg
 }

@@ -109,7 +109,7 @@ func TestIntegrity_NoticesWhatAnOperatorDoes(t *testing.T) {
 
 			// One that is opened later reads past it, in chunks or live.
 			cfg.tailRecords = 1
-			later, err := Open(t.Context(), cfg)
+			later, err := Open(t.Context(), patient(cfg))
 			if err != nil { // the newest event is what it trips over
 				if !matches(err.Error(), want) {
 					t.Errorf("opened later: %v", err)

@@ -121,7 +121,7 @@ func (l *lane) acquire(ctx context.Context, patience time.Duration) (*conn, erro
 		}
 		<-l.slots
 		if err == nil {
-			err = errBusy
+			err = errUnanswered
 		}
 		return nil, err
 	}

@@ -131,6 +131,10 @@ func TestConfig_IsNotPrinted(t *testing.T) {
 	for _, format := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
 		fmt.Fprintf(&log, format+"\n"+format+"\n", cfg, &cfg)
 	}
+	for _, unreadable := range []string{"admin:" + canary + "@host", "esdb:/admin:" + canary + "@host", "https://a:" + canary +
+		"@host", "esdb://a:" + canary + "%@host", "esdb://a:" + canary + "?@host"} {
+		fmt.Fprintln(&log, Config{ConnectionString: unreadable})
+	}
 	if strings.Contains(log.String(), canary) || strings.Contains(log.String(), fmt.Sprintf("%x", canary)) {
 		t.Errorf("it is printed as\n%s", &log)
 	}
@@ -296,12 +300,12 @@ func TestOpen_NoLeader(t *testing.T) {
 		t.Errorf("it is refused with %v", err)
 	}
 	cluster.Elect()
+	cfg.openFor, cfg.deadline = time.Minute, 0
 	open(t, cfg)
 
 	// One that is elected while we wait is waited for.
 	cluster.HoldElections()
 	cluster.ChangeLeader()
-	cfg.openFor = time.Minute
 	opened := make(chan struct{})
 	go func() {
 		defer close(opened)
@@ -321,7 +325,7 @@ func TestOpen_AnotherProductsDatabase(t *testing.T) {
 			node := esdbtest.Start(t)
 			cfg := Config{ConnectionString: node.ConnectionString()}
 			appendRaw(t, node, name)
-			s, err := Open(t.Context(), cfg)
+			s, err := Open(t.Context(), patient(cfg))
 			if err == nil {
 				defer s.Close()
 			}
