@@ -78,11 +78,13 @@ type Config struct {
 	Endpoints Endpoints
 	Bodies    Bodies
 	Vault     Vault
-	Room      func() error     // refuses while the disk is nearly full; nil: never
-	Now       func() time.Time // wall clock of records and due times
-	NewID     func() ulid.ULID
-	Jitter    func() float64 // -1 to 1
-	Node      string         // this process; no two lives share a name
+	Room      func() error // refuses while the disk is nearly full; nil: never
+	// Strained says that this node lacks CPU: replays then yield. It is asked by one goroutine at a time; nil: never.
+	Strained func() bool
+	Now      func() time.Time // wall clock of records and due times
+	NewID    func() ulid.ULID
+	Jitter   func() float64 // -1 to 1
+	Node     string         // this process; no two lives share a name
 	// Window bounds the attempts of all endpoints that are under way at once.
 	Window int
 	// MaxInFlightPerEndpoint bounds those of one endpoint which sets no bound itself.

@@ -63,11 +63,12 @@ type lanes struct {
 	tenants        queue[*tenantRound]
 	sickWaiting    queue[*lane] // may hold lanes that left placeSick since
 	replayWaiting  queue[*lane] // in placeReplay
+	ease           ease
 	timed          timedLanes
 }
 
-func newLanes(window, perEndpoint int, endpoints Endpoints) *lanes {
-	return &lanes{window: window, perEndpoint: perEndpoint, endpoints: endpoints,
+func newLanes(window, perEndpoint int, endpoints Endpoints, strained func() bool) *lanes {
+	return &lanes{window: window, perEndpoint: perEndpoint, endpoints: endpoints, ease: newEase(window, strained),
 		all: map[domain.EndpointKey]*lane{}, sites: map[domain.EndpointKey]*site{}, byTenant: map[string]*tenantRound{}}
 }
 
@@ -155,7 +156,7 @@ func (s *lanes) admit(l *lane, now time.Time, take func(domain.EndpointKey) (dom
 		l.place = placeOwn
 		return domain.Due{}, false
 	}
-	if l.isReplay() && s.replayInFlight >= s.replayShare() {
+	if l.isReplay() && s.replayInFlight >= s.ease.at(now, s.replayInFlight) {
 		l.place = placeReplay
 		s.replayWaiting.push(l)
 		return domain.Due{}, false
@@ -187,9 +188,6 @@ func (s *lanes) admit(l *lane, now time.Time, take func(domain.EndpointKey) (dom
 // sickShare is how much of the window the sick lanes share.
 func (s *lanes) sickShare() int { return max(1, s.window/4) }
 
-// replayShare is how much of the window replays share: the rest is for what happens now.
-func (s *lanes) replayShare() int { return max(1, s.window/2) }
-
 // settle ends an attempt. tried says that something was sent, or tried to, so that timedOut tells how the endpoint is.
 func (s *lanes) settle(l *lane, tried, timedOut bool) {
 	s.inFlight--
@@ -217,7 +215,7 @@ func (s *lanes) settle(l *lane, tried, timedOut bool) {
 			s.enter(w)
 		}
 	})
-	for free := s.replayShare() - s.replayInFlight; free > 0 && s.replayWaiting.len() > 0; free-- {
+	for free := s.ease.share - s.replayInFlight; free > 0 && s.replayWaiting.len() > 0; free-- {
 		s.enter(s.replayWaiting.pop())
 	}
 	for free := s.sickShare() - s.sickInFlight; free > 0 && s.sickWaiting.len() > 0; {

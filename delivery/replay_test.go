@@ -182,3 +182,49 @@ func TestSemantics_TheReplaysHeaderIsTheWires(t *testing.T) {
 		t.Errorf("%v", triggers)
 	}
 }
+
+// TestSemantics_ReplaysYieldWhileTheNodeIsStrained: they begin with little, grow to their half while there is CPU, and
+// shrink at once when there is none, down to one place.
+func TestSemantics_ReplaysYieldWhileTheNodeIsStrained(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const window = 64
+		strained := false
+		c := newConsumer(t, func(cfg *Config) {
+			cfg.Window, cfg.Strained = window, func() bool { return strained }
+		})
+		fillReplay(c.w.backlog, "rpl_1", "ep", 10_000, time.Now())
+		c.subscribe()
+		c.takeAll()
+		if n, _ := c.underWay(); n != firstShare {
+			t.Fatalf("replays begin with %d places", n)
+		}
+		turn := func() (under int) {
+			<-time.After(easeEvery)
+			m := c.open[0]
+			c.open = c.open[1:]
+			c.settle(m, false)
+			c.takeAll()
+			under, _ = c.underWay()
+			return under
+		}
+		for range 100 {
+			turn()
+		}
+		if n, _ := c.underWay(); n != window/2 {
+			t.Errorf("with CPU to spare they come to %d places", n)
+		}
+		strained = true
+		for range 100 {
+			turn()
+		}
+		if n := turn(); n != 1 {
+			t.Errorf("without CPU to spare they hold %d places", n)
+		}
+		strained = false
+		if n := turn(); n != 2 {
+			t.Errorf("then they hold %d", n)
+		}
+		c.end()
+	})
+}

@@ -47,7 +47,7 @@ var _ message.Subscriber = (*Source)(nil)
 func newSource(cfg *Config) *Source {
 	return &Source{backlog: cfg.Backlog, room: cfg.Room, now: cfg.Now, wake: make(chan struct{}, 1),
 		closing: make(chan struct{}), ended: make(chan struct{}),
-		lanes: newLanes(cfg.Window, cfg.MaxInFlightPerEndpoint, cfg.Endpoints)}
+		lanes: newLanes(cfg.Window, cfg.MaxInFlightPerEndpoint, cfg.Endpoints, cfg.Strained)}
 }
 
 // Subscribe starts the flow of messages; the topic is not looked at. The second subscription is refused.

@@ -180,8 +180,8 @@ func (r *run) room(ctx context.Context) (int, time.Duration, error) {
 	}
 	underWay := r.state.Scheduled - (p.Scheduled - p.Open) // what is scheduled and not folded yet has not ended
 	wait := r.wait(p)
-	room := min(r.cfg.Ahead-underWay, domain.MaxReplayPage)
-	if room < min(r.cfg.Ahead, domain.MaxReplayPage)/2 && room < r.state.Left() {
+	room := min(r.cfg.Ahead-underWay, pageSize)
+	if room < min(r.cfg.Ahead, pageSize)/2 && room < r.state.Left() {
 		return 0, wait, nil // a larger page later
 	}
 	return max(room, 0), wait, nil

@@ -31,6 +31,10 @@ type Endpoints interface {
 // window busy while the rows lag, and few enough that a pause or a cancellation finds little to hold back.
 const DefaultAhead = 4 * domain.MaxReplayPage
 
+// pageSize is the number of deliveries that are scheduled at once at most: what folds a page holds a lock meanwhile that
+// the next live event needs.
+const pageSize = 200
+
 // Waits of a Runner.
 const (
 	idlePoll  = 500 * time.Millisecond // for replays that another node was asked for

@@ -146,7 +146,7 @@ func startServer(ctx context.Context, cfg serverConfig) (_ *server, err error) {
 	if !cfg.NoDelivery {
 		if deliver, err = delivery.New(delivery.Config{Store: store, Backlog: s.proj.Backlog(), Endpoints: s.proj.Directory(),
 			Bodies: bodies, Vault: keys, Room: store.Room, Now: now, NewID: newID, Jitter: jitter, Node: nodeName(),
-			Window: cfg.Window, Egress: cfg.Egress, Logger: s.log, Metrics: registry}); err != nil {
+			Strained: newStrain(), Window: cfg.Window, Egress: cfg.Egress, Logger: s.log, Metrics: registry}); err != nil {
 			return nil, err
 		}
 	}
