@@ -2,11 +2,14 @@ package delivery
 
 import "time"
 
-// easeEvery is how often it is looked whether replays leave enough to what happens now.
-const easeEvery = 20 * time.Millisecond
-
-// firstShare is where replays begin on a node that says when it is strained.
-const firstShare = 4
+const (
+	// easeEvery is how often it is looked whether replays leave enough to what happens now.
+	easeEvery = 20 * time.Millisecond
+	// calmLooks is how many looks in a row must find nothing strained before replays get more places.
+	calmLooks = 10
+	// firstShare is where replays begin on a node that says when it is strained.
+	firstShare = 4
+)
 
 // ease is how much of the window replays share: at most half, and less while the node is strained. Their places grow
 // slowly and shrink fast, so that what is posted meanwhile hardly waits for them.
@@ -15,6 +18,7 @@ type ease struct {
 	most     int
 	strained func() bool // nil: never
 	looked   time.Time
+	calm     int // looks in a row that found nothing strained
 }
 
 func newEase(window int, strained func() bool) ease {
@@ -31,11 +35,11 @@ func (e *ease) at(now time.Time, used int) int {
 		return e.share
 	}
 	e.looked = now
-	switch {
-	case e.strained():
-		e.share = max(1, e.share*3/4)
-	case used+1 >= e.share: // with the one that asks
-		e.share = min(e.most, e.share+max(1, e.share/16))
+	if e.calm++; e.strained() {
+		e.share, e.calm = max(1, e.share/2), 0
+	}
+	if e.calm >= calmLooks && used+1 >= e.share { // with the one that asks
+		e.share, e.calm = min(e.most, e.share+max(1, e.share/16)), 0
 	}
 	return e.share
 }

@@ -208,21 +208,24 @@ func TestSemantics_ReplaysYieldWhileTheNodeIsStrained(t *testing.T) {
 			under, _ = c.underWay()
 			return under
 		}
-		for range 100 {
+		for range 30 * calmLooks {
 			turn()
 		}
 		if n, _ := c.underWay(); n != window/2 {
 			t.Errorf("with CPU to spare they come to %d places", n)
 		}
 		strained = true
-		for range 100 {
+		for range 2 * window { // their places go as their attempts end
 			turn()
 		}
 		if n := turn(); n != 1 {
 			t.Errorf("without CPU to spare they hold %d places", n)
 		}
 		strained = false
-		if n := turn(); n != 2 {
+		for range calmLooks {
+			turn()
+		}
+		if n, _ := c.underWay(); n != 2 {
 			t.Errorf("then they hold %d", n)
 		}
 		c.end()
