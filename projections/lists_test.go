@@ -239,7 +239,8 @@ func TestNoListScansOrSortsATable(t *testing.T) {
 	}
 	span := Span{After: start, Before: start.Add(time.Hour)}
 	for _, w := range []Where{{Occurred: span}, {Received: span}, {Attempted: span},
-		{DeliveryStatus: domain.StatusExhausted}, {DeliveryID: "dlv_1"}, {LastCode: 500}, {LastClass: 5}, {LastError: domain.CodeDNS}, {AttemptsAtLeast: 3}, {AttemptCode: 500},
+		{DeliveryStatus: domain.StatusExhausted}, {DeliveryID: "dlv_1"}, {LastCode: 500}, {LastClass: 5},
+		{LastError: domain.CodeDNS}, {AttemptsAtLeast: 3}, {AttemptCode: 500},
 		{AttemptClass: 4}, {AttemptError: domain.CodeDNS}, {Trigger: domain.TriggerManual}, {LatencyAtLeast: slow},
 		{RemoteAddr: "203.0.113.7"}, {EndpointID: ep1}, {EventType: "agent.*"}, {Replay: rpl1}} {
 		lists = append(lists, eventList(EventFilter{List: l, Where: w}),

@@ -1,0 +1,243 @@
+package projections
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"hookledger/domain"
+)
+
+// turmoil writes one thing that may happen to a history: also disabled and removed endpoints, and new configurations.
+type turmoil struct {
+	*fakeLedger
+	rnd       *rand.Rand
+	endpoints []string
+	n         int
+}
+
+func (l *turmoil) happen() {
+	rnd := l.rnd
+	l.pass(time.Duration(1+rnd.IntN(3000)) * time.Millisecond)
+	key := domain.EndpointKey{Tenant: ten, Endpoint: l.endpoints[rnd.IntN(len(l.endpoints))]}
+	exists := l.fakeLedger.endpoints[key].Exists()
+	switch dice := rnd.IntN(40); {
+	case dice < 12:
+		l.n++
+		var live []string
+		for _, id := range l.endpoints {
+			if e := l.fakeLedger.endpoints[domain.EndpointKey{Tenant: ten, Endpoint: id}]; e.Exists() && !e.Disabled {
+				live = append(live, id)
+			}
+		}
+		l.event(ten, fmt.Sprintf("evt_%04d", l.n), "agent.status_changed", live...)
+	case dice == 12 && len(l.endpoints) < 10:
+		id := fmt.Sprintf("ep_%d", len(l.endpoints))
+		l.endpoint(ten, id, []string{"*", "agent.*", "cron.failed"}[rnd.IntN(3)])
+		l.endpoints = append(l.endpoints, id)
+	case dice == 13 && exists && len(l.endpoints) > 2:
+		l.configure(key, &domain.EndpointRemoved{})
+	case dice == 14 && exists:
+		l.configure(key, &domain.EndpointDisabled{Reason: "manual"})
+	case dice == 15 && exists:
+		l.configure(key, &domain.EndpointEnabled{})
+	case dice == 16 && exists:
+		c := l.fakeLedger.endpoints[key].Config
+		c.EventTypes = []string{[]string{"*", "agent.*", "cron.failed"}[rnd.IntN(3)]}
+		l.configure(key, &domain.EndpointReconfigured{Config: c})
+	case len(l.order) > 0:
+		l.attempt(l.order[rnd.IntN(len(l.order))])
+	}
+}
+
+func (l *turmoil) attempt(d string) {
+	if l.rnd.IntN(5) == 0 {
+		l.retry(d, l.rnd.IntN(2) == 0)
+	}
+	attempt := l.begin(d)
+	if attempt == "" {
+		return
+	}
+	switch l.rnd.IntN(6) {
+	case 0:
+		l.fail(d, attempt, domain.CodeDNS)
+	case 1:
+		l.interrupt(d)
+	case 2: // it stays open
+	default:
+		l.respond(d, attempt, []int{200, 500, 503}[l.rnd.IntN(3)])
+	}
+}
+
+// snapshot is what a node says at a moment.
+type snapshot struct {
+	cut     Cut
+	open    map[string]string // by delivery
+	routing map[string]string // by event type
+	configs map[string]string // by endpoint
+}
+
+func said(d *DeliveryRow) string {
+	return fmt.Sprintf("%s %s %d attempts, due %d, revision %d", d.EndpointID, d.Status, d.Attempts, micros(d.DueAt),
+		d.Revision)
+}
+
+var eventTypes = []string{"agent.status_changed", "cron.failed", "x"}
+
+func routed(r *domain.Routing) map[string]string {
+	out := map[string]string{}
+	for _, t := range eventTypes {
+		out[t] = fmt.Sprintf("%+v", *r.Route("evt_x", t, start))
+	}
+	return out
+}
+
+func configured(e *domain.Endpoint) string {
+	return fmt.Sprintf("%v %v %d %s %s", e.Config.EventTypes, e.Disabled, e.Revision, e.AsOf, e.UpdatedAt)
+}
+
+// taken takes a snapshot of a node that has folded so far and no further: from its rows and its directory.
+func taken(t *testing.T, p *Projections, cut Cut) snapshot {
+	t.Helper()
+	s := snapshot{cut: cut, open: map[string]string{}, configs: map[string]string{}}
+	d := newDirectory(&p.live.progress)
+	if err := p.db.load(t.Context(), d, newBacklog(p.cfg.Now, p.cfg.Store.Head)); err != nil {
+		t.Fatal(err)
+	}
+	routing, _ := d.Routing(ten)
+	s.routing = routed(routing)
+	disabled := map[string]bool{}
+	for _, e := range routing.Endpoints {
+		s.configs[e.ID], disabled[e.ID] = configured(e), e.Disabled
+	}
+	for _, row := range pages(t, 250, func(c string, n int) (Page[DeliveryRow], error) {
+		return p.Deliveries(t.Context(), DeliveryFilter{List: List{Tenant: ten, Cursor: c, Limit: n}})
+	}) {
+		if row.Status.Terminal() {
+			continue
+		}
+		if !row.DueAt.IsZero() && disabled[row.EndpointID] {
+			row.Status = domain.StatusHeld
+		}
+		s.open[row.ID] = said(&row)
+	}
+	return s
+}
+
+// TestAsOfEqualsWhatANodeSaidThen: at 200 random positions of a random history a node that has folded no further is
+// asked for everything; what is later computed from the ledger as of those positions, or their times, is the same.
+func TestAsOfEqualsWhatANodeSaidThen(t *testing.T) {
+	t.Parallel()
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	l := &turmoil{fakeLedger: newFakeLedger(), rnd: rand.New(rand.NewPCG(seed, 4)), endpoints: []string{"ep_0"}}
+	l.tenant(ten)
+	l.endpoint(ten, "ep_0")
+	p := l.opened(t, nil)
+	var snapshots []snapshot
+	for len(snapshots) < 200 {
+		for range l.rnd.IntN(5) {
+			l.happen()
+		}
+		// Somewhere in what was appended since, be it in the middle of an append.
+		var to []*domain.Record
+		for _, r := range l.records {
+			if r.Position > p.history.at.position {
+				to = append(to, r)
+			}
+		}
+		if len(to) == 0 {
+			continue
+		}
+		r := to[l.rnd.IntN(len(to))]
+		for p.history.at.position < r.Position {
+			if err := p.history.advance(context.Background(), r.Position); err != nil {
+				t.Fatal(err)
+			}
+		}
+		snapshots = append(snapshots, taken(t, p, Cut{Position: r.Position}))
+		if at := snapshots[len(snapshots)-1]; r == l.records[len(l.records)-1] { // all of its moment is folded
+			at.cut = Cut{Time: r.RecordedAt}
+			snapshots = append(snapshots, at)
+			l.pass(time.Millisecond)
+		}
+	}
+	for range 50 {
+		l.happen()
+	}
+	for p.history.at.position < l.Head() {
+		if err := p.history.advance(context.Background(), l.Head()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	open := 0
+	for _, s := range snapshots {
+		p.compare(t, l, s)
+		open += len(s.open)
+	}
+	if open < 1000 {
+		t.Errorf("only %d deliveries were ever open", open)
+	}
+}
+
+func (p *Projections) compare(t *testing.T, l *turmoil, s snapshot) {
+	t.Helper()
+	got := map[string]string{}
+	for _, row := range openAt(t, p, OpenFilter{List: List{Tenant: ten, Limit: 1 + l.rnd.IntN(40)}, Cut: s.cut}) {
+		got[row.ID] = said(&row)
+	}
+	for id, want := range s.open {
+		if got[id] != want {
+			t.Fatalf("as of %+v: %s was %s, not %q", s.cut, id, want, got[id])
+		}
+	}
+	if len(got) != len(s.open) {
+		t.Fatalf("as of %+v: %d deliveries were open, not %d", s.cut, len(s.open), len(got))
+	}
+	routing, ok, err := p.RoutingAt(t.Context(), ten, s.cut)
+	if err != nil || !ok {
+		t.Fatal(ok, err)
+	}
+	for typ, want := range routed(routing) {
+		if s.routing[typ] != want {
+			t.Fatalf("as of %+v: %s went to %s, not %s", s.cut, typ, s.routing[typ], want)
+		}
+	}
+	for _, id := range l.endpoints {
+		e, ok, err := p.EndpointAt(t.Context(), ten, id, s.cut)
+		if err != nil || ok != (s.configs[id] != "") || ok && configured(e) != s.configs[id] {
+			t.Fatalf("as of %+v: endpoint %s was %q, not %v %+v: %v", s.cut, id, s.configs[id], ok, e, err)
+		}
+	}
+}
+
+// openAt follows the cursors to the end.
+func openAt(t *testing.T, p *Projections, f OpenFilter) []DeliveryRow {
+	t.Helper()
+	var out []DeliveryRow
+	for {
+		page, err := p.OpenAt(t.Context(), f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, page.Rows...)
+		if !page.HasMore {
+			return out
+		}
+		f.Cursor = page.NextCursor
+	}
+}
+
+func TestAsOfOneEndpoint(t *testing.T) {
+	t.Parallel()
+	l, p := library(t)
+	all := openAt(t, p, OpenFilter{List: List{Tenant: ten}, Cut: Cut{Position: l.Head()}})
+	one := openAt(t, p, OpenFilter{List: List{Tenant: ten}, EndpointID: ep1, Cut: Cut{Position: l.Head()}})
+	if len(all) != 100 || len(one) != 60 ||
+		slices.ContainsFunc(one, func(d DeliveryRow) bool { return d.EndpointID != ep1 }) {
+		t.Errorf("%d, %d at one endpoint", len(all), len(one))
+	}
+}
