@@ -156,7 +156,11 @@ func (a *appending) settle(result *esdb.WriteResult) (ledger.Appended, error) {
 func (a *appending) lost(ctx context.Context) (moved bool, err error) {
 	at, err := a.s.lastRevision(ctx, a.stream)
 	if err != nil {
-		return false, a.wrap(fmt.Errorf("%w: it lost, and to what can't be read: %w", ledger.ErrUnavailable, err))
+		unread := ledger.ErrUnavailable
+		if a.sent {
+			unread = ledger.ErrUnknownOutcome
+		}
+		return false, a.wrap(fmt.Errorf("%w: it lost, and to what can't be read: %w", unread, err))
 	}
 	if at == a.expected {
 		return false, nil

@@ -45,7 +45,7 @@ func (s *Store) feed(ctx context.Context, seen *continuity) {
 		}
 		s.metrics.resubscribed.WithLabelValues(why).Inc()
 		s.log.Debug("the subscription is made anew", "reason", why, "behind", before.pos, "error", err)
-		if why != refused {
+		if s.tail.end() != before || why == silent { // one that gives nothing and is dropped is asked for less and less
 			longest = s.cfg.firstPause
 			continue
 		}

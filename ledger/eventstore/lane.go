@@ -21,6 +21,7 @@ type lane struct {
 	slots chan struct{} // one token for each call in flight
 
 	ending <-chan struct{}
+	over   <-chan struct{} // closed when calls on their way are not waited for any more; nil: they always are
 
 	ctx    context.Context // ends when the lane closes
 	cancel context.CancelFunc
@@ -107,7 +108,7 @@ func (l *lane) acquire(ctx context.Context, patience time.Duration) (*conn, erro
 			return c, nil
 		}
 		err := l.trouble()
-		if err != nil && !isPassing(err) { // such as a user that may not: waiting does not help
+		if err != nil && !isPassing(err) && !isDoubtful(err) { // such as a user that may not: waiting does not help
 			<-l.slots
 			return nil, err
 		}
@@ -224,8 +225,9 @@ func (l *lane) close(patience time.Duration) {
 	}
 }
 
-// call runs one call of the client in a goroutine of its own, for the client pays no heed to ctx while it looks for a
-// node. When ctx ends first, the call goes on, and holds its slot until it ends; left then says so.
+// call runs one call of the client in a goroutine of its own, for the client pays no heed to ctx, nor to a deadline,
+// while it looks for a node. When ctx or the store's time is over first, the call goes on, and holds its slot until it
+// ends; left then says so.
 func call[T any](ctx context.Context, l *lane, c *conn, fn func(*esdb.Client) (T, error)) (result T, err error,
 	left bool) {
 	type answer struct {
@@ -244,5 +246,7 @@ func call[T any](ctx context.Context, l *lane, c *conn, fn func(*esdb.Client) (T
 		return a.result, a.err, false
 	case <-ctx.Done():
 		return result, ctx.Err(), true
+	case <-l.over:
+		return result, ledger.ErrClosed, true
 	}
 }

@@ -42,11 +42,12 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{cfg: cfg, log: cfg.Logger, dialer: d, ids: twins{ids: map[ulid.ULID]int{}}, ending: make(chan struct{}),
-		stop: func() {}}
+		over: make(chan struct{}), stop: func() {}}
 	s.failure.failed = make(chan struct{})
 	s.appends = newLane("append", cfg.appendConns, cfg.tuning, s.ending, d.dial)
 	s.reads = newLane("read", 1, cfg.tuning, s.ending, d.dial)
 	s.subs = newLane("subscribe", 1, cfg.tuning, s.ending, d.dial)
+	s.appends.over, s.reads.over = s.over, s.over // stop ends the call of the subscription
 	s.metrics = newMetrics()
 	err = waitFor(ctx, opening, cfg.laterPause, func() error { return s.examine(opening) })
 	var last mark

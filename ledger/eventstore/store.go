@@ -32,6 +32,7 @@ type Store struct {
 	closing  sync.RWMutex   // held for reading while an append begins
 	closed   bool           // guarded by closing
 	ending   chan struct{}  // closed by Close: nothing is repeated and nobody waits any more
+	over     chan struct{}  // closed when Close has waited for the calls of appends and reads as long as one may take
 	underWay sync.WaitGroup // appends
 	stop     context.CancelFunc
 	feeding  sync.WaitGroup
@@ -174,23 +175,26 @@ func (s *Store) enter() error {
 	return nil
 }
 
-// Close implements ledger.Store. An append that is being repeated is not repeated again. A call to a server that does
-// not answer is waited for until its time is up.
+// Close implements ledger.Store. An append that is being repeated is not repeated again. Calls to a server that does not
+// answer are waited for until the time of one is up; all of it takes no longer than that.
 func (s *Store) Close() error {
 	s.closeOne.Do(func() {
 		s.closing.Lock()
 		s.closed = true
 		s.closing.Unlock()
 		close(s.ending)
+		end := time.Now().Add(s.cfg.deadline)
+		giveUp := time.AfterFunc(s.cfg.deadline, func() { close(s.over) })
 		s.underWay.Wait()
 		s.stop()
 		s.feeding.Wait()
 		var lanes sync.WaitGroup
 		for _, l := range s.lanes() {
-			lanes.Go(func() { l.close(s.cfg.deadline) })
+			lanes.Go(func() { l.close(time.Until(end)) })
 		}
 		lanes.Wait()
-		s.dialer.settle(s.cfg.deadline)
+		s.dialer.settle(time.Until(end))
+		giveUp.Stop()
 	})
 	return nil
 }
