@@ -13,8 +13,8 @@ import (
 
 var namedFile = regexp.MustCompile("(?s)```(?:csv|ndjson) ([a-z.]+)\n(.*?)```")
 
-// TestBillingPage runs every command of docs/billing.md, in its order, with the files that stand there and a stand-in in
-// AgenFleet's place.
+// TestBillingPage runs every command of docs/billing.md, in its order, with the files that stand there and a stand-in
+// in AgenFleet's place.
 func TestBillingPage(t *testing.T) {
 	t.Parallel()
 	fleet := httptest.NewServer(agenfleettest.New(agenfleettest.Agent{ID: "atlas", Status: "online", Cost: "12.00",

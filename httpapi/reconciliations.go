@@ -111,7 +111,8 @@ const (
 )
 
 func (a *api) registerReconciliations() {
-	register(a, operation{id: "create-reconciliation", tag: "Reconciliations", summary: "Reconcile a period's budget events",
+	const tag = "Reconciliations"
+	register(a, operation{id: "create-reconciliation", tag: tag, summary: "Reconcile a period's budget events",
 		status: http.StatusCreated, maxBody: maxReconcileBody, patience: reconcilePatience,
 		description: "Computes the report at one record of the ledger, and keeps its rules, totals and digest. A run changes " +
 			"nothing else, so an auditor may ask for one. A repeated request with the same id is computed again at the same " +
@@ -121,9 +122,9 @@ func (a *api) registerReconciliations() {
 			ok.Description = "A dry run's report, or the one that an earlier request with this id made."
 			op.Responses[statusText(http.StatusOK)] = &ok
 		}}, a.createReconciliation)
-	register(a, operation{id: "list-reconciliations", tag: "Reconciliations", summary: "List reconciliations"},
+	register(a, operation{id: "list-reconciliations", tag: tag, summary: "List reconciliations"},
 		a.listReconciliations)
-	register(a, operation{id: "get-reconciliation", tag: "Reconciliations", summary: "Get a reconciliation as it was kept"},
+	register(a, operation{id: "get-reconciliation", tag: tag, summary: "Get a reconciliation as it was kept"},
 		a.getReconciliation)
 }
 

@@ -12,8 +12,9 @@ import (
 
 // spend is a post of a budget event.
 func spend(id, agent, at, spent string) string {
-	return fmt.Sprintf(`{"id":%q,"event":"agent.budget_alert","timestamp":%q,"data":{"agentId":%q,"budget":300000,"spent":%s,
-		"threshold":0.8,"period":"daily","unit":"tokens","periodStart":"2026-03-17T00:00:00Z"}}`, id, at, agent, spent)
+	return fmt.Sprintf(`{"id":%q,"event":"agent.budget_alert","timestamp":%q,"data":{"agentId":%q,"budget":300000,
+		"spent":%s,"threshold":0.8,"period":"daily","unit":"tokens","periodStart":"2026-03-17T00:00:00Z"}}`, id, at, agent,
+		spent)
 }
 
 func (s *stack) reconcile(key string, status int, ask map[string]any) Reconciliation {
@@ -109,6 +110,38 @@ func TestReconciliationAgainstFiles(t *testing.T) {
 	}
 }
 
+// TestDeliveriesCountAsOfTheRecord: what is confirmed later is not seen at an earlier record, in a later run it is.
+func TestDeliveriesCountAsOfTheRecord(t *testing.T) {
+	t.Parallel()
+	s := newStack(t)
+	key := s.key("default", domain.RoleAdmin)
+	s.endpoint(key, map[string]any{})
+	now := time.Now().UTC()
+	post := spend("b1", "atlas", now.Format(time.RFC3339), "1")
+	receipt := into[Receipt](s.call(key, "POST", "/v1/events", post).want(202, ""))
+	ask := func(asOf string) Reconciliation {
+		return into[Reconciliation](s.call(key, "POST", "/v1/reconciliations", map[string]any{"as_of": asOf,
+			"from": now.Add(-time.Hour), "to": now.Add(time.Hour)}).want(201, ""))
+	}
+	before := ask("")
+	d := receipt.Deliveries[0]
+	attempt := s.attempt("default", "b1", d.EndpointID, d.ID)
+	after, again := ask(""), ask(before.AsOf)
+	if before.Totals.Pending != 1 || before.Balanced || after.Totals.Delivered != 1 || !after.Balanced || after.Closes {
+		t.Errorf("%+v\n%+v", before.Totals, after.Totals)
+	}
+	if again.Digest != before.Digest || again.Totals.Pending != 1 || after.Digest == before.Digest {
+		t.Errorf("as of then: %+v", again.Totals)
+	}
+	got := into[Reconciliation](s.call(key, "POST", "/v1/reconciliations", map[string]any{"against": "receiver",
+		"from": now.Add(-time.Hour), "to": now.Add(time.Hour), "endpoint_ids": []string{d.EndpointID},
+		"file": "webhook_id\n"}).want(201, ""))
+	f := got.Report.Findings
+	if len(f) != 1 || f[0].Kind != "missing" || f[0].Proof[2] != d.ID || f[0].Proof[3] != attempt {
+		t.Errorf("%+v", f)
+	}
+}
+
 // TestGapsInNumbers: "nothing is missing between 100 and 200" is answered.
 func TestGapsInNumbers(t *testing.T) {
 	t.Parallel()
@@ -157,7 +190,8 @@ func TestReconciliationsRefuseBadInput(t *testing.T) {
 		{400, "no_period", "from and to", map[string]any{"period": ""}},
 		{400, "invalid_period", "2026-03", map[string]any{"period": "March"}},
 		{400, "invalid_period", "leave one", map[string]any{"from": "2026-03-01T00:00:00Z"}},
-		{400, "empty_range", "swap", map[string]any{"period": "", "from": "2026-03-02T00:00:00Z", "to": "2026-03-01T00:00:00Z"}},
+		{400, "empty_range", "swap", map[string]any{"period": "", "from": "2026-03-02T00:00:00Z",
+			"to": "2026-03-01T00:00:00Z"}},
 		{400, "invalid_tz", "IANA", map[string]any{"tz": "Local"}},
 		{400, "invalid_tolerance", "0.01", map[string]any{"tolerance": "1,5"}},
 		{400, "invalid_late_after", "744h", map[string]any{"late_after": "-5s"}},
@@ -169,13 +203,16 @@ func TestReconciliationsRefuseBadInput(t *testing.T) {
 		{400, "empty_file", "first line", billing("")},
 		{400, "invalid_row", "row 1: the columns are not separated by commas", billing("agent_id;spent\n")},
 		{400, "invalid_row", `row 2, period: there is no such column`, billing("agent_id,spent\na,1\n")},
-		{400, "invalid_row", `row 2, \"total\": is none of the columns`, billing("event_id,unit,spent,total\na,tokens,1,2\n")},
-		{400, "invalid_row", "row 3, spent: \\\"12,50\\\" is no amount", billing(columns + "a,daily,2026-03-17,tokens,,1\na,daily,2026-03-17,tokens,,\"12,50\"\n")},
+		{400, "invalid_row", `row 2, \"total\": is none of the columns`,
+			billing("event_id,unit,spent,total\na,tokens,1,2\n")},
+		{400, "invalid_row", "row 3, spent: \\\"12,50\\\" is no amount",
+			billing(columns + "a,daily,2026-03-17,tokens,,1\na,daily,2026-03-17,tokens,,\"12,50\"\n")},
 		{400, "invalid_row", "row 2, currency", billing(columns + "a,daily,2026-03-17,money,,1\n")},
 		{400, "invalid_row", "row 2, currency", billing(columns + "a,daily,2026-03-17,money,euro,1\n")},
 		{400, "invalid_row", "row 2, period_start", billing(columns + "a,daily,17.3.2026,tokens,,1\n")},
 		{400, "invalid_row", "another number of fields", billing(columns + "a,daily\n")},
-		{400, "invalid_row", "row 1 is no JSON object", map[string]any{"against": "billing", "format": "ndjson", "file": "a,b\n"}},
+		{400, "invalid_row", "row 1 is no JSON object",
+			map[string]any{"against": "billing", "format": "ndjson", "file": "a,b\n"}},
 		{400, "empty_range", "swap", map[string]any{"numbered": map[string]any{"source": "s", "from": 5, "to": 1}}},
 		{400, "invalid_as_of", "", map[string]any{"as_of": "yesterday"}},
 		{400, "invalid_id", "", map[string]any{"id": "x"}},
@@ -192,7 +229,8 @@ func TestReconciliationsRefuseBadInput(t *testing.T) {
 		t.Error("something was written")
 	}
 	s.full.Store(true)
-	s.call(key, "POST", "/v1/reconciliations", map[string]any{"period": "2026-03"}).want(http.StatusInsufficientStorage, "no_room")
+	s.call(key, "POST", "/v1/reconciliations", map[string]any{"period": "2026-03"}).
+		want(http.StatusInsufficientStorage, "no_room")
 	s.call(key, "POST", "/v1/reconciliations", map[string]any{"period": "2026-03", "dry_run": true}).want(200, "")
 }
 

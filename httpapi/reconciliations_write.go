@@ -120,7 +120,8 @@ func (a *api) reconciling(c *caller, ask *NewReconciliation, key string) (*recon
 	if ask.File == "" && !needsFile {
 		return r, nil
 	}
-	file, err := reconcile.ReadFile(rules.Against, cmp.Or(ask.Format, reconcile.FormatCSV), rules.TimeZone, []byte(ask.File))
+	file, err := reconcile.ReadFile(rules.Against, cmp.Or(ask.Format, reconcile.FormatCSV), rules.TimeZone,
+		[]byte(ask.File))
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package projections
 
 import (
+	"database/sql"
 	"fmt"
 	"slices"
 	"strings"
@@ -127,11 +128,9 @@ func TestWhatAReconciliationReads(t *testing.T) {
 func onlySearches(t *testing.T, p *Projections, query string, args ...any) {
 	t.Helper()
 	e := &explaining{queryer: p.db.r}
-	rows, err := e.QueryContext(t.Context(), query, args...)
-	if err != nil {
+	if err := scanRows(t.Context(), e, query, args, func(*sql.Rows) error { return nil }); err != nil {
 		t.Fatal(err)
 	}
-	rows.Close()
 	for _, plan := range e.plans {
 		if !strings.HasPrefix(plan, "SEARCH ") {
 			t.Errorf("%s\n%s", plan, query)

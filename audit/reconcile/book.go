@@ -227,7 +227,8 @@ func (b *Book) Numbered(ctx context.Context, r domain.NumberRange, upTo domain.P
 	}
 }
 
-// resetGrace is how long costs may still be the former period's after a period's begin, at least: the poller's own rule.
+// resetGrace is how long, at least, costs may still be the former period's after a period's begin: the poller's own
+// rule.
 const resetGrace = time.Hour
 
 // Costs yields what a source has read of costs, in order. What was erased is left out.

@@ -3,6 +3,7 @@ package reconcile
 import (
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 	_ "time/tzdata" // time zones are the same on every machine
 
@@ -51,7 +52,7 @@ func Check(r *domain.ReconciliationRules) error {
 	if _, err := Location(r.TimeZone); err != nil {
 		return err
 	}
-	r.From, r.To = r.From.UTC(), r.To.UTC()
+	r.From, r.To = r.From.UTC().Truncate(time.Microsecond), r.To.UTC().Truncate(time.Microsecond) // as rows have times
 	tolerance, ok := ParseDecimal(r.Tolerance)
 	switch {
 	case !ok:
@@ -61,8 +62,6 @@ func Check(r *domain.ReconciliationRules) error {
 		return refuse("no_period", "the period is missing", "give from and to, or a month or day as period")
 	case !r.From.Before(r.To):
 		return refuse("empty_range", "from is not before to", "swap them")
-	case !r.From.Equal(r.From.Truncate(time.Microsecond)) || !r.To.Equal(r.To.Truncate(time.Microsecond)):
-		return refuse("invalid_period", "from or to is finer than a microsecond", "use whole microseconds")
 	case r.By != domain.ByReceived && r.By != domain.ByEvent:
 		return refuse("invalid_by", "by: "+strconv.Quote(short(r.By))+" is no rule",
 			"use received: when it came to us; or event: when it happened")
@@ -148,7 +147,7 @@ func periodStart(t time.Time, period string, loc *time.Location) time.Time {
 func short(s string) string {
 	const most = 60
 	if len(s) > most {
-		s = s[:most] + "…"
+		s = strings.ToValidUTF8(s[:most], "") + "…"
 	}
 	return s
 }

@@ -232,15 +232,18 @@ func findingColumns() []output.Column[apiclient.Finding] {
 func adjustmentColumns() []output.Column[apiclient.Adjustment] {
 	type adjustment = apiclient.Adjustment
 	type key = apiclient.AccountKey
+	of := func(get func(*key) string) func(adjustment) string {
+		return func(d adjustment) string { return account(d.Account, get) }
+	}
 	return []output.Column[adjustment]{
 		column("event_id", func(d adjustment) string { return d.EventID }),
 		column("event", func(d adjustment) string { return d.Event }),
 		column("timestamp", func(d adjustment) string { return output.Time(d.Timestamp) }),
 		column("received_at", func(d adjustment) string { return output.Time(d.ReceivedAt) }),
-		column("agent_id", func(d adjustment) string { return account(d.Account, func(k *key) string { return k.AgentID }) }),
+		column("agent_id", of(func(k *key) string { return k.AgentID })),
 		column("spent", func(d adjustment) string { return d.Spent }),
-		column("unit", func(d adjustment) string { return account(d.Account, func(k *key) string { return k.Unit }) }),
-		column("currency", func(d adjustment) string { return account(d.Account, func(k *key) string { return k.Currency }) }),
+		column("unit", of(func(k *key) string { return k.Unit })),
+		column("currency", of(func(k *key) string { return k.Currency })),
 		detail("proof", func(d adjustment) string { return strings.Join(d.Proof, " ") }),
 	}
 }
