@@ -23,7 +23,8 @@ type crasher struct {
 	every   int64
 	mu      sync.Mutex
 	rng     *rand.Rand // guarded by mu
-	picture func(at string, share int, fs *vfs.MemFS)
+	acks    func() []ack // that a picture must hold
+	picture func(at string, share int, fs *vfs.MemFS, acks []ack)
 }
 
 func (c *crasher) wrap() vfs.FS { return crashFS{errorfs.Wrap(c.fs, c.injector()), c} }
@@ -69,7 +70,9 @@ func (c *crasher) shoot(at string) {
 	}
 	for _, share := range shares {
 		rng := rand.New(rand.NewPCG(c.rng.Uint64(), uint64(share)))
-		c.picture(at, share, c.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: share, RNG: rng}))
+		// First the answers: a sync that ends while the picture is taken may be answered at once, and is not in it.
+		acks := c.acks()
+		c.picture(at, share, c.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: share, RNG: rng}), acks)
 	}
 }
 
@@ -80,15 +83,14 @@ func TestCrashAtEveryOperation(t *testing.T) {
 	rng := seeded(t)
 	j := newJournal()
 	fs := vfs.NewCrashableMem()
-	c := &crasher{fs: fs, every: thin, rng: rng}
+	c := &crasher{fs: fs, every: thin, rng: rng, acks: j.answers}
 	var checks sync.WaitGroup
 	slots := make(chan struct{}, 4)
 	pictures, again := 0, 1301/thin
 	if long() {
 		again = 11
 	}
-	c.picture = func(at string, share int, left *vfs.MemFS) {
-		acks := j.answers()
+	c.picture = func(at string, share int, left *vfs.MemFS, acks []ack) {
 		pictures++
 		twice, seed := pictures%again == 0, rng.Uint64()
 		slots <- struct{}{}
@@ -119,8 +121,8 @@ func TestCrashAtEveryOperation(t *testing.T) {
 // crashInRecovery opens what a crash left, and crashes again at every operation of that.
 func crashInRecovery(t *testing.T, seed uint64, left *vfs.MemFS, j *journal, acks []ack) {
 	again := left.CrashClone(vfs.CrashCloneCfg{})
-	c := &crasher{fs: again, every: thin, rng: rand.New(rand.NewPCG(seed, 3))}
-	c.picture = func(at string, share int, left *vfs.MemFS) {
+	c := &crasher{fs: again, every: thin, rng: rand.New(rand.NewPCG(seed, 3)), acks: func() []ack { return acks }}
+	c.picture = func(at string, share int, left *vfs.MemFS, acks []ack) {
 		if t.Failed() {
 			return
 		}
