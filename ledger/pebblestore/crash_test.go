@@ -22,7 +22,7 @@ type crasher struct {
 	ops     atomic.Int64
 	every   int64
 	mu      sync.Mutex
-	rng     *rand.Rand // guarded by mu
+	rng     *rand.Rand   // guarded by mu
 	acks    func() []ack // that a picture must hold
 	picture func(at string, share int, fs *vfs.MemFS, acks []ack)
 }
