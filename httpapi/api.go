@@ -53,6 +53,9 @@ type History interface {
 		upTo domain.Position) ([]domain.Reconciliation, error)
 	// AsOf is the tenant's last record that the rows hold.
 	AsOf(ctx context.Context, tenant string) (domain.Position, domain.RecordRef, error)
+	EndpointAt(ctx context.Context, tenant, id string, cut projections.Cut) (*domain.Endpoint, bool, error)
+	RoutingAt(ctx context.Context, tenant string, cut projections.Cut) (*domain.Routing, bool, error)
+	OpenAt(ctx context.Context, f projections.OpenFilter) (projections.Page[projections.DeliveryRow], error)
 	Status() []projections.ProjectionStatus
 	// WaitFor returns once the rows hold every record up to the position.
 	WaitFor(ctx context.Context, pos domain.Position) error

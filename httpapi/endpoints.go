@@ -103,7 +103,13 @@ type endpointPath struct {
 	ID string `path:"id" maxLength:"128" doc:"The endpoint's id." example:"ep_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C"`
 }
 
-func (a *api) getEndpoint(ctx context.Context, c *caller, in *endpointPath) (*endpointOutput, error) {
+func (a *api) getEndpoint(ctx context.Context, c *caller, in *struct {
+	ID string `path:"id" maxLength:"128" doc:"The endpoint's id." example:"ep_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C"`
+	AsOfInput
+}) (*endpointOutput, error) {
+	if in.AsOf != "" {
+		return a.endpointThen(ctx, c, in.ID, in.AsOfInput)
+	}
 	e, err := lookAgain(ctx, a, a.configAt, func() (*domain.Endpoint, error) {
 		if e, ok := a.Directory.Endpoint(c.tenant, in.ID); ok && e.Exists() {
 			return e, nil

@@ -33,6 +33,7 @@ func build(cfg Config) (*api, error) {
 	a.registerEvents()
 	a.registerEndpoints()
 	a.registerDeliveries()
+	a.registerAsOf()
 	a.registerReplays()
 	a.registerReconciliations()
 	a.registerAttempts()

@@ -48,6 +48,9 @@ func (th *things) id(rt *route) string {
 // path puts it there.
 func (th *things) path(rt *route) string {
 	id := th.id(rt)
+	if rt.id == "get-routing" {
+		return rt.path + "?event=" + th.eventType
+	}
 	return strings.NewReplacer("{id}", id, "{name}", id, "{type}", id).Replace(rt.path)
 }
 

@@ -59,6 +59,8 @@ var routes = []route{
 	{"list-event-deliveries", "GET", "/v1/events/{id}/deliveries", scopeTenant, everyone},
 	{"list-event-records", "GET", "/v1/events/{id}/records", scopeTenant, everyone},
 
+	{"get-routing", "GET", "/v1/routing", scopeTenant, readers},
+
 	{"feed-events", "GET", "/v1/feed", scopeTenant, everyone},
 
 	{"list-endpoints", "GET", "/v1/endpoints", scopeTenant, readers},
@@ -66,11 +68,13 @@ var routes = []route{
 	{"get-endpoint", "GET", "/v1/endpoints/{id}", scopeTenant, readers},
 	{"update-endpoint", "PATCH", "/v1/endpoints/{id}", scopeTenant, operators},
 	{"delete-endpoint", "DELETE", "/v1/endpoints/{id}", scopeTenant, operators},
+	{"list-endpoint-history", "GET", "/v1/endpoints/{id}/history", scopeTenant, readers},
 	{"enable-endpoint", "POST", "/v1/endpoints/{id}/enable", scopeTenant, operators},
 	{"disable-endpoint", "POST", "/v1/endpoints/{id}/disable", scopeTenant, operators},
 
 	{"list-deliveries", "GET", "/v1/deliveries", scopeTenant, everyone},
 	{"get-delivery", "GET", "/v1/deliveries/{id}", scopeTenant, everyone},
+	{"list-open", "GET", "/v1/open-deliveries", scopeTenant, everyone},
 	{"retry-delivery", "POST", "/v1/deliveries/{id}/retry", scopeTenant, operators},
 
 	{"list-replays", "GET", "/v1/replays", scopeTenant, readers},

@@ -90,7 +90,8 @@ type OpenFilter struct {
 const clockSkew = 5 * time.Minute
 
 // OpenAt lists the deliveries that were pending, in flight, retrying or held at the cut, with their status, attempts
-// and due time of then: each is folded from its stream on the ledger. The rows must hold everything up to the cut.
+// and due time of then, without a last code: each is folded from its stream on the ledger. The rows must hold
+// everything up to the cut.
 func (p *Projections) OpenAt(ctx context.Context, f OpenFilter) (Page[DeliveryRow], error) {
 	l, err := p.openList(ctx, f)
 	if err != nil {
@@ -179,7 +180,7 @@ func (m *moment) rewind(ctx context.Context, row *DeliveryRow) (bool, error) {
 	if err != nil || due.IsZero() {
 		return false, err
 	}
-	d.DueAt = due
+	d.DueAt, row.UpdatedAt, row.LastCode, row.LastError = due, due, 0, ""
 	then, err := m.endpoint(ctx, row.Tenant, row.EndpointID)
 	if err != nil {
 		return false, err

@@ -37,6 +37,7 @@ func newEndpoint(a *app) *cobra.Command {
 	return withRemote(group("endpoint", "Say who gets which events",
 		newEndpointList(a, r), newEndpointGet(a, r), newEndpointCreate(a, r), newEndpointUpdate(a, r), newEndpointDelete(a,
 			r),
+		newEndpointHistory(a, r),
 		newEndpointSwitch(a, r, "enable", "Let an endpoint's deliveries go on"),
 		newEndpointSwitch(a, r, "disable", "Hold an endpoint's deliveries back")), r)
 }
@@ -57,15 +58,25 @@ func newEndpointList(a *app, r *remote) *cobra.Command {
 }
 
 func newEndpointGet(a *app, r *remote) *cobra.Command {
-	return &cobra.Command{Use: "get ID", Short: "Show an endpoint",
-		Example: "  hookledger endpoint get ep_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C",
+	when := ""
+	c := &cobra.Command{Use: "get ID", Short: "Show an endpoint, as it is or as it was",
+		Example: "  hookledger endpoint get ep_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C --as-of 24h",
 		Args:    args("ID"), RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.connect(r)
 			if err != nil {
 				return err
 			}
-			return getOne(cmd, a, c, endpointPath(args[0]), endpointColumns())
+			path, at := endpointPath(args[0]), ""
+			if at, err = asOf(when); err != nil {
+				return err
+			}
+			if at != "" {
+				path += "?as_of=" + url.QueryEscape(at)
+			}
+			return getOne(cmd, a, c, path, endpointColumns())
 		}}
+	asOfFlag(c, &when)
+	return c
 }
 
 func endpointPath(id string) string { return "/v1/endpoints/" + url.PathEscape(id) }

@@ -1,0 +1,84 @@
+package httpapi
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"hookledger/domain"
+)
+
+// TestTheHistoryOfAnEndpoint: an endpoint is made, changed, disabled and deleted; each change names who made it and
+// what it changed, and each moment in between answers as it was.
+func TestTheHistoryOfAnEndpoint(t *testing.T) {
+	t.Parallel()
+	s := newStack(t)
+	key := s.key("default", domain.RoleAdmin)
+	ep := s.endpoint(key, map[string]any{"timeout": "10s", "url": "https://example.com/first"})
+	path := "/v1/endpoints/" + ep.ID
+	at := []string{strconv.FormatUint(uint64(s.store.Head()), 10)}
+	step := func(method, path string, body any) {
+		s.call(key, method, path, body)
+		at = append(at, strconv.FormatUint(uint64(s.store.Head()), 10))
+	}
+	step("PATCH", path, map[string]any{"timeout": "20s", "url": "https://example.com/second"})
+	s.call(key, "POST", "/v1/events", example("e1")).want(202, "")
+	step("POST", path+"/disable", nil)
+	between := time.Now().UTC().Format(time.RFC3339Nano)
+	step("DELETE", path, nil)
+
+	history := into[List[EndpointChange]](s.call(key, "GET", path+"/history?order=asc", nil).want(200, "")).Data
+	var types []string
+	for _, c := range history {
+		types = append(types, c.Type)
+		if c.Actor.Kind == "" || c.Actor.ID == "" || c.RecordedAt.IsZero() {
+			t.Errorf("%+v does not say who and when", c)
+		}
+	}
+	if want := []string{"EndpointRegistered", "EndpointReconfigured", "EndpointDisabled", "EndpointRemoved"}; !slices.
+		Equal(types, want) {
+		t.Fatalf("changes %v, want %v", types, want)
+	}
+	if got, want := history[1].Changes, []FieldChange{{"timeout", "10s", "20s"},
+		{"url", "https://example.com/first", "https://example.com/second"}}; !slices.Equal(got, want) {
+		t.Errorf("changed %v, want %v", got, want)
+	}
+	if got := history[3].Changes; !slices.Equal(got, []FieldChange{{"status", "disabled", "removed"}}) {
+		t.Errorf("removal changed %v", got)
+	}
+
+	for i, want := range []string{"10s enabled", "20s enabled", "20s disabled"} {
+		e := into[Endpoint](s.call(key, "GET", path+"?as_of="+at[i], nil).want(200, ""))
+		if got := e.Timeout.String() + " " + e.Status; got != want {
+			t.Errorf("as of %s: %s, want %s", at[i], got, want)
+		}
+	}
+	s.call(key, "GET", path+"?as_of="+at[3], nil).want(http.StatusNotFound, "endpoint_not_found")
+	if e := into[Endpoint](s.call(key, "GET", path+"?as_of="+url.QueryEscape(between), nil).want(200, "")); e.
+		Status != "disabled" {
+		t.Errorf("as of %s: %s", between, e.Status)
+	}
+	open := func(at string) []Delivery {
+		return into[List[Delivery]](s.call(key, "GET", "/v1/open-deliveries?as_of="+at, nil).want(200, "")).Data
+	}
+	if a, b, c := open(at[1]), open(at[2]), open(at[3]); len(a) != 0 || len(b) != 1 || b[0].Status != "held" || len(c) != 0 {
+		t.Errorf("open: %+v, %+v, %+v", a, b, c)
+	}
+	routing := func(at string) Routing {
+		return into[Routing](s.call(key, "GET", "/v1/routing?event=agent.status_changed&as_of="+at, nil).want(200, ""))
+	}
+	if r := routing(at[1]); len(r.Matches) != 1 || r.Matches[0] != (RoutedTo{ep.ID, 1}) {
+		t.Errorf("routing as of %s: %+v", at[1], r)
+	}
+	if r := routing(at[2]); len(r.Matches) != 0 || !slices.Equal(r.LeftOut, []LeftOut{{ep.ID, "disabled"}}) {
+		t.Errorf("routing as of %s: %+v", at[2], r)
+	}
+	for query, code := range map[string]string{"as_of=yesterday": "invalid_moment", "as_of=0": "invalid_moment",
+		"as_of=2999-01-01T00:00:00Z": "invalid_moment", "as_of=9000000000000000000": "invalid_position"} {
+		s.call(key, "GET", "/v1/open-deliveries?"+query, nil).want(400, code)
+		s.call(key, "GET", path+"?"+query, nil).want(400, code)
+	}
+}
