@@ -31,8 +31,8 @@ type Endpoints interface {
 // window busy while the rows lag, and few enough that a pause or a cancellation finds little to hold back.
 const DefaultAhead = 4 * domain.MaxReplayPage
 
-// pageSize is the number of deliveries that are scheduled at once at most: what folds a page holds a lock meanwhile that
-// the next live event needs.
+// pageSize is the number of deliveries that are scheduled at once at most: what folds a page holds a lock meanwhile
+// that the next live event needs.
 const pageSize = 200
 
 // Waits of a Runner.
