@@ -57,6 +57,9 @@ func TestSecretsAndContentStandNowhereInTheClear(t *testing.T) {
 		server.call(http.MethodGet, "/v1/events?event=agent.budget_alert", nil, &page)
 	}
 
+	server.call(http.MethodPost, "/v1/reconciliations", map[string]any{"period": "2026-03", "reason": "canary-reason",
+		"agent_ids": []string{"canary-agent"}}, nil)
+
 	places := map[string]string{"the log": server.process.output(),
 		"the records": string(server.text("/v1/records?after=0"))}
 	if !strings.Contains(places["the records"], "DeliverySucceeded") {
