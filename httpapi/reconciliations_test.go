@@ -142,6 +142,40 @@ func TestDeliveriesCountAsOfTheRecord(t *testing.T) {
 	}
 }
 
+// TestReconciliationAfterARemovalAndAnErasure: an endpoint's removal is the end of what waited there, at any record
+// behind it; what was erased is counted, and an earlier run that had read it is not claimed to be the same.
+func TestReconciliationAfterARemovalAndAnErasure(t *testing.T) {
+	t.Parallel()
+	s := newStack(t)
+	key := s.key("default", domain.RoleAdmin)
+	e := s.endpoint(key, map[string]any{})
+	s.call(key, "POST", "/v1/events", spend("b1", "atlas", "2026-03-17T10:00:00Z", "1")).want(202, "")
+	pending := s.reconcile(key, 201, map[string]any{"id": "rcn_before"})
+	s.call(key, "DELETE", "/v1/endpoints/"+e.ID, nil).want(204, "")
+	failed := s.reconcile(key, 201, map[string]any{})
+	if pending.Totals.Pending != 1 || failed.Totals.Failed != 1 || failed.Totals.Pending != 0 {
+		t.Errorf("%+v\n%+v", pending.Totals, failed.Totals)
+	}
+	if again := s.reconcile(key, 200, map[string]any{"id": "rcn_before"}); again.Digest != pending.Digest {
+		t.Errorf("as of before the removal: %+v", again.Totals)
+	}
+	for r, err := range s.store.ReadStream(t.Context(), domain.EventStream("default", "b1"), 0) {
+		if f, ok := r.Fact.(*domain.EventReceived); ok && err == nil {
+			err = s.vault.Destroy(t.Context(), f.Content.KeyID)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.call(key, "POST", "/v1/reconciliations", map[string]any{"id": "rcn_before", "period": "2026-03", "by": "event"}).
+		want(409, "report_changed")
+	erased := s.reconcile(key, 201, map[string]any{})
+	kept := into[Reconciliation](s.call(key, "GET", "/v1/reconciliations/rcn_before", nil).want(200, ""))
+	if erased.Totals.Erased != 1 || len(erased.Amounts) != 0 || kept.Digest != pending.Digest {
+		t.Errorf("%+v\n%+v", erased.Totals, kept)
+	}
+}
+
 // TestGapsInNumbers: "nothing is missing between 100 and 200" is answered.
 func TestGapsInNumbers(t *testing.T) {
 	t.Parallel()
