@@ -107,7 +107,8 @@ func (a *api) listOpen(ctx context.Context, c *caller, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	page, err := a.History.OpenAt(ctx, projections.OpenFilter{List: in.list(c.tenant), EndpointID: in.EndpointID, Cut: cut})
+	page, err := a.History.OpenAt(ctx, projections.OpenFilter{List: in.list(c.tenant), EndpointID: in.EndpointID,
+		Cut: cut})
 	if err != nil {
 		return nil, err
 	}

@@ -66,10 +66,11 @@ func newEndpointGet(a *app, r *remote) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			path, at := endpointPath(args[0]), ""
-			if at, err = asOf(when); err != nil {
+			at, err := asOf(when)
+			if err != nil {
 				return err
 			}
+			path := endpointPath(args[0])
 			if at != "" {
 				path += "?as_of=" + url.QueryEscape(at)
 			}

@@ -38,7 +38,8 @@ func (q *querying) flags(c *cobra.Command) {
 	}
 	for _, f := range []struct{ name, usage string }{{"occurred", "events happened, as their producers say"},
 		{"received", "events were accepted"}, {"attempted", "attempts started"}} {
-		filterFlag(c, q.times, f.name+"-after", "only those whose "+f.usage+" after this: a time, or how long ago, such as 2h")
+		filterFlag(c, q.times, f.name+"-after",
+			"only those whose "+f.usage+" after this: a time, or how long ago, such as 2h")
 		filterFlag(c, q.times, f.name+"-before", "only those whose "+f.usage+" before this, likewise")
 	}
 	c.Flags().StringVar(&q.code, "code", "", "only those with this HTTP status, or class such as 5xx")

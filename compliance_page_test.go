@@ -1,0 +1,35 @@
+package hookledger_test
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestCompliancePage runs every command of docs/compliance.md, in its order.
+func TestCompliancePage(t *testing.T) {
+	t.Parallel()
+	r := newReader(t)
+	r.run("go build -o hookledger ./cmd/hookledger")
+	ran := 0
+	for _, block := range shell.FindAllStringSubmatch(read(t, "docs/compliance.md"), -1) {
+		for line := range strings.Lines(block[1]) {
+			if line = strings.TrimSpace(line); line == "" {
+				continue
+			}
+			ran++
+			switch r.step(line); {
+			case strings.Contains(line, "--id alert-17"):
+				r.expect("./hookledger delivery list", "succeeded")
+			case strings.HasSuffix(line, "query event alert-17"):
+				r.expect(line, "v1,")
+			}
+		}
+	}
+	if ran < 15 {
+		t.Errorf("the page holds only %d commands", ran)
+	}
+	if got := read(t, filepath.Join(r.dir, "attempts.csv")); strings.Count(got, "\n") != 2 {
+		t.Errorf("attempts.csv:\n%s", got)
+	}
+}
