@@ -24,7 +24,7 @@ type Event struct {
 	Erased        bool            `json:"erased,omitempty"`
 	Body          JSONObject      `json:"body,omitempty" doc:"The body as it is delivered."`
 	RoutedAsOf    string          `json:"routed_as_of"`
-	Deliveries    []DeliveryRef   `json:"deliveries" nullable:"false" doc:"Who gets it."`
+	Deliveries    []DeliveryRef   `json:"deliveries" nullable:"false" doc:"Whom it was routed to; list-event-deliveries has those of replays as well."`
 	LeftOut       []LeftOut       `json:"left_out" nullable:"false"`
 	Position      domain.Position `json:"position"`
 }
@@ -68,7 +68,7 @@ func (a *api) registerEvents() {
 	register(a, operation{id: "list-event-deliveries", tag: "Events", summary: "List an event's deliveries"},
 		a.listEventDeliveries)
 	register(a, operation{id: "list-event-records", tag: "Records", summary: "List an event's records",
-		description: "All that the ledger holds about the event: its own stream, then each delivery's, in order."},
+		description: "All that the ledger holds about the event: its own stream, then each delivery's, those of replays last."},
 		a.listEventRecords)
 }
 

@@ -330,51 +330,6 @@ func (a *api) ledgerAway(ctx context.Context, out *streamWriter) error {
 	return nil
 }
 
-// listEventRecords pages through the event's stream and then each of its deliveries'; the cursor is the number of the
-// stream and the revision in it.
-func (a *api) listEventRecords(ctx context.Context, c *caller, in *eventRecordsInput) (*listOutput[Record], error) {
-	e, err := a.readEvent(ctx, c.tenant, in.ID)
-	if err != nil {
-		return nil, err
-	}
-	streams := []domain.Stream{domain.EventStream(c.tenant, in.ID)}
-	for _, m := range e.routed.Matches {
-		streams = append(streams, domain.DeliveryStream(c.tenant, m.Delivery))
-	}
-	var at int
-	var from domain.Revision
-	if in.Cursor != "" {
-		if _, err := fmt.Sscanf(in.Cursor, "%d.%d", &at, &from); err != nil || at < 0 || at >= len(streams) || from < 0 {
-			return nil, newProblem(http.StatusBadRequest, "invalid_cursor",
-				"the cursor is not one that was given out: use next_cursor as it is, or begin without a cursor")
-		}
-	}
-	out := &listOutput[Record]{Body: List[Record]{Data: []Record{}, AsOfPosition: a.Store.Head(), AsOf: a.now()}}
-	for ; at < len(streams); at, from = at+1, 0 {
-		for r, err := range a.Store.ReadStream(ctx, streams[at], from) {
-			if err != nil {
-				return nil, err
-			}
-			if len(out.Body.Data) == in.Limit {
-				out.Body.HasMore, out.Body.NextCursor = true, fmt.Sprintf("%d.%d", at, r.Revision)
-				return out, nil
-			}
-			shown, err := showRecord(r)
-			if err != nil {
-				return nil, err
-			}
-			out.Body.Data = append(out.Body.Data, shown)
-		}
-	}
-	return out, nil
-}
-
-type eventRecordsInput struct {
-	ID     string `path:"id" maxLength:"128" doc:"The event's id." example:"evt_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C"`
-	Limit  int    `query:"limit" minimum:"1" maximum:"250" default:"50" doc:"Rows of a page."`
-	Cursor string `query:"cursor" maxLength:"64" doc:"The next_cursor of the page before."`
-}
-
 func showRecord(r *domain.Record) (Record, error) {
 	var shown Record
 	b, err := appendRecord(nil, r)

@@ -133,6 +133,21 @@ func TestReplayOfFailures(t *testing.T) {
 	if len(all.Data) != 1 || all.Data[0].ID != failures.Data[0].ID {
 		t.Errorf("%+v", all)
 	}
+	// What the ledger holds about the event has the replay's delivery, page by page.
+	var streams []string
+	for path := "/v1/events/e1/records?limit=1"; path != ""; {
+		page := into[List[Record]](s.call(key, "GET", path, nil).want(200, ""))
+		streams = append(streams, page.Data[0].Stream)
+		if path = ""; page.HasMore {
+			path = "/v1/events/e1/records?limit=1&cursor=" + page.NextCursor
+		}
+	}
+	of := string(domain.DeliveryStream("default", failures.Data[0].ID))
+	if streams[0] != string(domain.EventStream("default", "e1")) || len(streams) < 4 || streams[len(streams)-1] != of ||
+		streams[len(streams)-2] != of {
+		t.Errorf("records of %v, which are to end with those of %s", streams, of)
+	}
+	s.call(key, "GET", "/v1/events/e1/records?cursor=dlv_other.0", nil).want(400, "invalid_cursor")
 	again := into[Replay](s.call(key, "POST", "/v1/replays/"+id+"/retry-failures",
 		map[string]any{"reason": "it is up again"}).want(202, ""))
 	if again.Planned != 1 || again.First.EndpointID != e.ID || again.Select.FailuresOf != id || again.ID == id {
