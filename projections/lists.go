@@ -40,7 +40,11 @@ func newList(l List, table, index, columns, created, prefix string) *list {
 	out := &list{List: l, access: accesses[index], created: created, prefix: prefix,
 		sb: sqlbuilder.SQLite.NewSelectBuilder(), bounds: sqlbuilder.SQLite.NewSelectBuilder()}
 	out.sb.Select(columns)
-	out.bounds.Select(created, "id")
+	if prefix == "" {
+		out.bounds.Select(created, "id")
+	} else {
+		out.bounds.Select("0", "id") // the index alone answers it
+	}
 	if index != "" {
 		table += " INDEXED BY " + index
 	}
@@ -116,21 +120,23 @@ func (l *list) build() (string, []any, error) {
 	}
 	l.order(l.sb, c)
 	l.order(l.bounds, c)
+	if l.prefix != "" { // ids hold the time to the millisecond; the rows are held against the rest of it
+		l.within(l.sb)
+	}
 	query, args := l.sb.Limit(l.Limit + 1).Build()
 	return query, args, nil
 }
 
 // order adds the range and the order, from behind the cursor on.
 func (l *list) order(sb *sqlbuilder.SelectBuilder, c cursor) {
-	if !l.CreatedAfter.IsZero() {
-		sb.Where(sb.GreaterThan(l.created, l.CreatedAfter.UnixMicro()))
-		if l.prefix != "" {
+	switch {
+	case l.prefix == "":
+		l.within(sb)
+	default:
+		if !l.CreatedAfter.IsZero() {
 			sb.Where(sb.GreaterEqualThan("id", firstID(l.prefix, l.CreatedAfter)))
 		}
-	}
-	if !l.CreatedBefore.IsZero() {
-		sb.Where(sb.LessThan(l.created, l.CreatedBefore.UnixMicro()))
-		if l.prefix != "" {
+		if !l.CreatedBefore.IsZero() {
 			sb.Where(sb.LessThan("id", firstID(l.prefix, l.CreatedBefore.Add(time.Millisecond))))
 		}
 	}
@@ -145,6 +151,13 @@ func (l *list) order(sb *sqlbuilder.SelectBuilder, c cursor) {
 		sb.OrderBy(l.created + order)
 	}
 	sb.OrderBy("id" + order)
+}
+
+// within adds the range of the column that says when.
+func (l *list) within(sb *sqlbuilder.SelectBuilder) {
+	if s := within(sb, l.created, Span{l.CreatedAfter, l.CreatedBefore}); len(s) > 0 {
+		sb.Where(s...)
+	}
 }
 
 // bound adds a condition on the list's key.

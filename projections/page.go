@@ -9,7 +9,10 @@ import (
 // maxWalk is how many rows of an index a page looks at where some conditions are not the index's: then it ends, with
 // the rows that it found and a cursor to go on. So no filter holds a reader's connection for long, however many rows
 // there are.
-const maxWalk = 50_000
+const (
+	maxWalk   = 20_000
+	firstWalk = 1000 // where most pages are full already
+)
 
 // access is what an index answers.
 type access struct {
@@ -50,6 +53,11 @@ func page[T any](ctx context.Context, db *database, l *list, scan func(*sql.Rows
 	}
 	out := Page[T]{Rows: make([]T, 0, l.Limit+1)}
 	var end *cursor
+	walks := []int{0} // no bound
+	if l.walked && !l.few {
+		walk := cmp.Or(l.Walk, maxWalk)
+		walks = []int{min(firstWalk, walk), walk}
+	}
 	err = db.view(ctx, func(q queryer, c checkpoint) error {
 		out.AsOfPosition, out.AsOf = c.position, fromMicros(c.at)
 		if l.Count {
@@ -58,21 +66,30 @@ func page[T any](ctx context.Context, db *database, l *list, scan func(*sql.Rows
 				return err
 			}
 		}
-		if l.walked && !l.few {
-			if end, err = l.end(ctx, q, cmp.Or(l.Walk, maxWalk)); err != nil {
-				return err
+		for _, walk := range walks {
+			query, args := query, args
+			if end = nil; walk > 0 {
+				if end, err = l.end(ctx, q, walk); err != nil {
+					return err
+				}
 			}
 			if end != nil {
-				l.bound(l.sb, l.upTo(), *end)
-				query, args = l.sb.Build()
+				sb := l.sb.Clone()
+				l.bound(sb, l.upTo(), *end)
+				query, args = sb.Build()
+			}
+			out.Rows = out.Rows[:0]
+			err := scanRows(ctx, q, query, args, func(rows *sql.Rows) error {
+				var row T
+				err := scan(rows, &row)
+				out.Rows = append(out.Rows, row)
+				return err
+			})
+			if err != nil || end == nil || len(out.Rows) > l.Limit {
+				return err
 			}
 		}
-		return scanRows(ctx, q, query, args, func(rows *sql.Rows) error {
-			var row T
-			err := scan(rows, &row)
-			out.Rows = append(out.Rows, row)
-			return err
-		})
+		return nil
 	})
 	if err != nil {
 		return Page[T]{}, err
@@ -89,7 +106,7 @@ func page[T any](ctx context.Context, db *database, l *list, scan func(*sql.Rows
 
 // end is the last of so many rows to look at; nil: there are fewer.
 func (l *list) end(ctx context.Context, q queryer, walk int) (*cursor, error) {
-	query, args := l.bounds.Limit(1).Offset(walk - 1).Build()
+	query, args := l.bounds.Clone().Limit(1).Offset(walk - 1).Build()
 	var end *cursor
 	err := scanRows(ctx, q, query, args, func(rows *sql.Rows) error {
 		end = &cursor{}

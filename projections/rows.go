@@ -32,7 +32,7 @@ type List struct {
 	Limit         int       // of rows; 0: 50, at most 250
 	Ascending     bool      // oldest first; else the newest first
 	Cursor        string    // Page.NextCursor of the page before, with the same filter
-	Walk          int       // rows that a page may look at, see Page; 0: 50,000
+	Walk          int       // rows that a page may look at, see Page; 0: 20,000
 	Count         bool      // fill Page.Total
 }
 
