@@ -16,9 +16,11 @@ func TestMain(m *testing.M) {
 	if os.Getenv(childServer) != "" {
 		serveAsChild()
 	}
-	// What the client leaves behind of a connection that broke under several calls; see dialer.dial.
+	// What the client leaves behind of a connection that broke under several calls; see dialer.dial. It looks for its
+	// server now and then.
 	goleak.VerifyTestMain(m,
-		goleak.IgnoreAnyFunction("google.golang.org/grpc/internal/grpcsync.(*CallbackSerializer).run"))
+		goleak.IgnoreAnyFunction("google.golang.org/grpc/internal/grpcsync.(*CallbackSerializer).run"),
+		goleak.IgnoreAnyFunction("google.golang.org/grpc.(*addrConn).resetTransportAndUnlock"))
 }
 
 // realServer names the variable that has the port's suite run against a real server too. It may be anybody's: the suite
