@@ -81,6 +81,10 @@ func (s *server) openLedger(ctx context.Context, cfg serverConfig) (keys *vault.
 		s.closer.add(store.Close)
 		return nil
 	}
+	// Also what else is said of half a ledger leads nowhere.
+	if err := refuseHalf(cfg.DataDir, cfg.Store.Kind); err != nil {
+		return nil, secrets, err
+	}
 	if cfg.Store.remote() {
 		if err := open(); err != nil {
 			return nil, secrets, err
@@ -202,18 +206,28 @@ func (k *serverSecrets) adminKey(dataDir string) (domain.Secret, error) {
 
 // writeSecret makes a file that only this user can read. It is there whole or not at all, also after a crash.
 func writeSecret(path string, secret domain.Secret) error {
+	return writeWhole(path, []byte(secret.Reveal()+"\n"))
+}
+
+// writeWhole makes or replaces a file, durably.
+func writeWhole(path string, content []byte) error {
 	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteString(secret.Reveal() + "\n")
+	_, err = f.Write(content)
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
 	if err := os.Rename(path+".new", path); err != nil {
 		return err
 	}
-	dir, err := os.Open(filepath.Dir(path))
+	return syncDir(filepath.Dir(path))
+}
+
+// syncDir makes the names in a directory durable.
+func syncDir(name string) error {
+	dir, err := os.Open(name)
 	if err != nil {
 		return err
 	}

@@ -49,6 +49,9 @@ func openEventstore(ctx context.Context, dataDir string, c storeConfig) (nodeSto
 	if err != nil {
 		return nil, err
 	}
+	if err := refuseHalf(dataDir, c.Kind); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
 	store, err := dialEventstore(ctx, c)
 	if err != nil {
 		return nil, errors.Join(err, lock.Close())

@@ -52,8 +52,9 @@ for a ledger that stands in it, or a connection string of EventStoreDB (or the w
 HOOKLEDGER_EVENTSTORE or HOOKLEDGER_EVENTSTORE_FILE holds).
 
 No server may run at either end. The target must be empty, or hold what an earlier, interrupted run of this command
-copied: it then goes on behind that. At the end both are compared by a digest over all records. The source is only
-read; read models are not copied, since the next start of the target's server folds them from the ledger.`,
+copied: it then goes on behind that. Until it has ended no server starts on the target. At
+the end both are compared by a digest over all records. The source is only read; read models are not copied, since the
+next start of the target's server folds them from the ledger.`,
 		Example: `  hookledger ledger copy --from ./hookledger-data --to eventstore --to-data-dir ./hookledger-node \
     --eventstore 'esdb://127.0.0.1:2113?tls=false'
   hookledger ledger copy --from eventstore --from-data-dir ./hookledger-node --to ./hookledger-back
@@ -116,6 +117,11 @@ func (a *app) ledgerCopy(ctx context.Context, f *copyFlags) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, source.Close(), lock.Close()) }()
+	if two, err := apart(from.home, to.home); err != nil || two { // else the mark is this copy's own
+		if err := errors.Join(err, refuseHalf(from.home, from.store.Kind)); err != nil {
+			return err
+		}
+	}
 	progress := a.counting("read", 0)
 	sum, err := ledgercopy.Survey(ctx, source, progress.set)
 	progress.done()
@@ -142,7 +148,10 @@ func (a *app) ledgerCopy(ctx context.Context, f *copyFlags) (err error) {
 	steps := &copySteps{a: a, sum: sum, to: to}
 	done, err := ledgercopy.Run(ctx, ledgercopy.Config{From: source, To: target, Source: sum, Compared: steps.compared,
 		Met: func(there int64) (err error) {
-			if what.Vault, err = a.moveHome(move, f.ledgerOnly, to); err == nil {
+			mark := func() error {
+				return to.mark(copyMark{to.store.Kind, sum.LedgerID, f.command(from, to), begun.UTC()})
+			}
+			if what.Vault, err = a.moveHome(move, f.ledgerOnly, to, mark); err == nil {
 				steps.met(there)
 			}
 			return err
@@ -150,6 +159,9 @@ func (a *app) ledgerCopy(ctx context.Context, f *copyFlags) (err error) {
 	steps.end()
 	if err != nil {
 		return a.copyError(ctx, err, from, to)
+	}
+	if err := to.unmark(); err != nil {
+		return err
 	}
 	what.There, what.Written, what.Appends = done.Met, done.Written, done.Appends
 	what.DigestTo, what.Seconds = done.Target.Digest.String(), time.Since(begun).Round(time.Millisecond).Seconds()
@@ -175,14 +187,14 @@ func (a *app) homeMove(from, to *place, ledgerID string) (*homeMove, error) {
 }
 
 // moveHome moves what opens the content, before the first record that needs it.
-func (a *app) moveHome(move *homeMove, ledgerOnly bool, to *place) (string, error) {
+func (a *app) moveHome(move *homeMove, ledgerOnly bool, to *place, mark func() error) (string, error) {
 	switch {
 	case ledgerOnly:
-		return "left to you", nil
+		return "left to you", mark()
 	case move == nil:
-		return "stays in " + to.home, nil
+		return "stays in " + to.home, mark()
 	}
-	entries, err := move.run()
+	entries, err := move.run(mark)
 	if err != nil {
 		return "", err
 	}

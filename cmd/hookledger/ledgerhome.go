@@ -97,13 +97,17 @@ func (m *homeMove) clash(name string) error {
 	return nil
 }
 
-// run moves it all: the vault's master key first, so that no vault stands there without it.
-func (m *homeMove) run() (entries int, err error) {
+// run moves it all: the vault's master key first, so that no vault stands there without it. It calls mark once nothing
+// stands in the way, before it writes.
+func (m *homeMove) run(mark func() error) (entries int, err error) {
 	if err := m.check(); err != nil {
 		return 0, err
 	}
 	if err := os.MkdirAll(m.to, 0o700); err != nil {
 		return 0, fmt.Errorf("make the target's data directory: %w", err)
+	}
+	if err := mark(); err != nil {
+		return 0, err
 	}
 	for _, name := range m.files {
 		if err := copyKeyFile(filepath.Join(m.from, name), filepath.Join(m.to, name)); err != nil {
@@ -130,9 +134,5 @@ func copyKeyFile(from, to string) error {
 	if err := os.Remove(aside); err != nil {
 		return err
 	}
-	dir, err := os.Open(filepath.Dir(to))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return syncDir(filepath.Dir(to))
 }

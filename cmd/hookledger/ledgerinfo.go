@@ -68,6 +68,9 @@ func (a *app) ledgerInfo(ctx context.Context, p *place) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close(), lock.Close()) }()
+	if err := refuseHalf(p.home, p.store.Kind); err != nil {
+		a.note("what follows is of what is there so far: %v", err)
+	}
 	progress := a.counting("read", 0)
 	sum, err := ledgercopy.Survey(ctx, store, progress.set)
 	progress.done()

@@ -179,12 +179,74 @@ func TestLedgerCopy_SurvivesSIGKILL(t *testing.T) {
 		if err := cmd.Wait(); err == nil {
 			t.Fatalf("it was not killed:\n%s", &errs)
 		}
+		half(t, home, "--from "+old, "--store", "eventstore", "--eventstore", node.ConnectionString())
+	}
+	// The source is whole: going on with it is nobody's mistake yet.
+	if err := started(t, serverConfig{DataDir: old, Listen: "127.0.0.1:0", NoDelivery: true}).Close(); err != nil {
+		t.Error(err)
 	}
 	done := must(t, nil, args...)
+	if err := started(t, serverConfig{DataDir: home, Listen: "127.0.0.1:0", NoDelivery: true, Store: storeConfig{
+		Kind: storeEventstore, Connection: domain.NewSecret(node.ConnectionString())}}).Close(); err != nil {
+		t.Error(err)
+	}
 	info := must(t, nil, "ledger", "info", "--data-dir", old)
 	if done["digest_to"] != info["digest"] || done["records"] != info["records"] || done["records_there_before"] == 0.0 {
 		t.Errorf("%v, of %v", done, info)
 	}
+}
+
+// half says that nothing works on what a copy has not finished, and each names the copy.
+func half(t *testing.T, home, names string, store ...string) {
+	t.Helper()
+	for _, command := range []string{"serve --listen 127.0.0.1:0", "demo --once", "projection rebuild"} {
+		args := append(append(strings.Fields(command), "--data-dir", home), store...)
+		if code, _, errs := commandLine(t, nil, args...); code != exitFailure ||
+			!strings.Contains(errs, "fix:   run it again") || !strings.Contains(errs, names) {
+			t.Errorf("%s: exit code %d\n%s", command, code, errs)
+		}
+	}
+}
+
+// TestLedgerCopy_HalfOfOneIsNotServed: in a data directory, from before the first record until all was read back; nor
+// is it copied on.
+func TestLedgerCopy_HalfOfOneIsNotServed(t *testing.T) {
+	t.Parallel()
+	dir, node := t.TempDir(), esdbtest.Start(t)
+	old, home, back := filepath.Join(dir, "old"), filepath.Join(dir, "home"), filepath.Join(dir, "back")
+	sendWithout(t, old, "http://127.0.0.1:1", 3)
+	must(t, nil, "ledger", "copy", "--from", old, "--to", node.ConnectionString(), "--to-data-dir", home)
+	args := []string{"ledger", "copy", "--from", node.ConnectionString(), "--from-data-dir", home, "--to", back}
+	a, _, errs := testApp(nil, "")
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	a.err = &interrupting{Writer: errs, at: "copying", interrupt: interrupt}
+	if code := run(ctx, args, a); code != exitFailure {
+		t.Fatalf("exit code %d\n%s", code, errs)
+	}
+	half(t, back, "--from-data-dir "+home)
+	if code, _, errs := commandLine(t, nil, "ledger", "copy", "--from", back, "--to", filepath.Join(dir, "on"),
+		"--ledger-only"); code != exitFailure || !strings.Contains(errs, "has not ended") {
+		t.Errorf("exit code %d\n%s", code, errs)
+	}
+	must(t, nil, args...)
+	if err := started(t, serverConfig{DataDir: back, Listen: "127.0.0.1:0", NoDelivery: true}).Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// interrupting ends something when it is said.
+type interrupting struct {
+	io.Writer
+	at        string
+	interrupt func()
+}
+
+func (w *interrupting) Write(b []byte) (int, error) {
+	if strings.Contains(string(b), w.at) {
+		w.interrupt()
+	}
+	return w.Writer.Write(b)
 }
 
 // TestLedgerCopy_ThroughFaults: lost answers, refused appends, broken connections.

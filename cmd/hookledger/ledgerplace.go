@@ -113,7 +113,7 @@ func (p *place) open(ctx context.Context) (store nodeStore, lock io.Closer, err 
 	if p.store.remote() {
 		store, err = dialEventstore(ctx, p.store)
 	} else {
-		store, err = openStore(ctx, p.home, p.store)
+		store, err = openEmbedded(p.home, p.store)
 	}
 	if err != nil {
 		return nil, nil, errors.Join(err, lock.Close())

@@ -78,6 +78,9 @@ func (a *app) rebuild(ctx context.Context, dir string, at *storeFlags) (err erro
 	if err != nil {
 		return err
 	}
+	if err := refuseHalf(dir, cfg.Kind); err != nil { // before what it has not brought yet is missed
+		return err
+	}
 	// A vault stands beside every ledger, wherever that is.
 	needed := ledgerDir
 	if cfg.remote() {

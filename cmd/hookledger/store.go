@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -48,10 +49,22 @@ func (c *storeConfig) remote() bool { return c.Kind == storeEventstore }
 
 // openStore is the one place that picks an adapter. The data directory is that of the node that the ledger is of; where
 // the ledger stands elsewhere, the directory is locked for this process all the same, and must hold no ledger itself.
+// What a copy has not finished is refused once nobody else can begin one.
 func openStore(ctx context.Context, dataDir string, c storeConfig) (nodeStore, error) {
 	if c.remote() {
 		return openEventstore(ctx, dataDir, c)
 	}
+	s, err := openEmbedded(dataDir, c)
+	if err != nil {
+		return nil, err
+	}
+	if err := refuseHalf(dataDir, c.Kind); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+func openEmbedded(dataDir string, c storeConfig) (nodeStore, error) {
 	s, err := pebblestore.Open(pebblestore.Config{Dir: filepath.Join(dataDir, ledgerDir), LowWater: c.LowWater,
 		Metrics: c.Metrics})
 	if err != nil {
