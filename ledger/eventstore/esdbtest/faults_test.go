@@ -306,7 +306,8 @@ func TestEverythingAtRandom(t *testing.T) {
 	t.Logf("%v", faults)
 }
 
-// stubborn appends one event as number n of a stream until that is known to be so.
+// stubborn appends one event as number n of a stream until that is known to be so, also when the test is over: who waits
+// for the event may see it before its append is answered.
 func stubborn(t *testing.T, c *esdb.Client, stream string, n int) {
 	t.Helper()
 	expected := esdb.ExpectedRevision(esdb.NoStream{})
@@ -316,7 +317,7 @@ func stubborn(t *testing.T, c *esdb.Client, stream string, n int) {
 	events := someEvents(1)
 	var said []string
 	for until := time.Now().Add(patience); time.Now().Before(until); {
-		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 300*time.Millisecond)
 		w, err := c.AppendToStream(ctx, stream, esdb.AppendToStreamOptions{ExpectedRevision: expected}, events...)
 		cancel()
 		if err == nil {
