@@ -130,9 +130,13 @@ func (r *Replay) Ask(f ReplayRequested, p ReplayPlanned) ([]Fact, error) {
 	if err := f.Check(); err != nil {
 		return nil, err
 	}
+	if why := skippedText(p.Skipped); p.Count == 0 && why != "" {
+		return nil, Refuse(KindInvalid, "replay_has_no_target", "the selector matches no event that can be replayed: "+why,
+			"name another endpoint that gets it, or enable them")
+	}
 	if p.Count == 0 {
-		return nil, Refuse(KindInvalid, "replay_matches_nothing", "the selector matches no event that can be replayed"+
-			skippedText(p.Skipped), "widen it; match now looks at the target's subscription of today")
+		return nil, Refuse(KindInvalid, "replay_matches_nothing", "the selector matches no event that can be replayed",
+			"widen it; match now looks at the target's subscription of today")
 	}
 	return []Fact{&f, &p}, nil
 }
@@ -140,9 +144,9 @@ func (r *Replay) Ask(f ReplayRequested, p ReplayPlanned) ([]Fact, error) {
 func skippedText(skipped map[string]int) string {
 	switch {
 	case skipped["endpoint_removed"] > 0:
-		return ": the endpoints that got them were deleted"
+		return "the endpoints that got them were deleted"
 	case skipped["endpoint_disabled"] > 0:
-		return ": the endpoints that got them are disabled"
+		return "the endpoints that got them are disabled"
 	}
 	return ""
 }

@@ -205,6 +205,12 @@ func TestReplayRefusesWhatIsWrong(t *testing.T) {
 		"replay_matches_nothing" {
 		t.Error(err)
 	}
+	for _, why := range []string{"endpoint_removed", "endpoint_disabled"} {
+		nothing := domain.ReplayPlanned{Skipped: map[string]int{why: 1}}
+		if _, err := domain.NewReplay().Ask(domain.ReplayRequested{}, nothing); domain.Code(err) != "replay_has_no_target" {
+			t.Error(err)
+		}
+	}
 	if _, err := domain.NewReplay().Pause("manual"); domain.Code(err) != "replay_not_found" {
 		t.Error(err)
 	}

@@ -36,7 +36,9 @@ func newKey(a *app) *cobra.Command {
 func newKeyList(a *app, r *remote) *cobra.Command {
 	l := &listing{}
 	c := &cobra.Command{Use: "list", Short: "List the tenant's API keys, revoked ones too",
-		Example: "  hookledger key list",
+		Long: `List the tenant's API keys, revoked ones too. The server's admin key is one of the platform, for all tenants:
+those are listed with --tenant '*'.`,
+		Example: "  hookledger key list\n  hookledger key list --tenant '*'",
 		Args:    args(), RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.connect(r)
 			if err != nil {

@@ -22,8 +22,11 @@ func replayColumns() []output.Column[apiclient.Replay] {
 		column("planned", func(r apiclient.Replay) string { return output.Int(r.Planned) }),
 		column("delivered", func(r apiclient.Replay) string { return output.Int(r.Delivered) }),
 		column("failed", func(r apiclient.Replay) string { return output.Int(r.Failed) }),
-		column("endpoint_id", func(r apiclient.Replay) string { return r.EndpointID }),
 		column("created_at", func(r apiclient.Replay) string { return output.Time(r.CreatedAt) }),
+		column("created_by", func(r apiclient.Replay) string { return r.CreatedBy }),
+		{Name: "reason", Value: func(r apiclient.Replay) string { return r.Reason }, Max: 32},
+		detail("endpoint_id", func(r apiclient.Replay) string { return r.EndpointID }),
+		detail("select", replaySelection),
 		detail("because", func(r apiclient.Replay) string { return r.Because }),
 		detail("skipped", func(r apiclient.Replay) string { return joinCounts(r.Skipped) }),
 		detail("scheduled", func(r apiclient.Replay) string { return output.Int(r.Scheduled) }),
@@ -33,14 +36,25 @@ func replayColumns() []output.Column[apiclient.Replay] {
 		detail("rate", func(r apiclient.Replay) string { return noZero(output.Float(r.Rate, 3)) }),
 		detail("gap_factor", func(r apiclient.Replay) string { return noZero(output.Float(r.GapFactor, 6)) }),
 		detail("ordered", func(r apiclient.Replay) string { return output.YesNo(r.Ordered) }),
-		detail("reason", func(r apiclient.Replay) string { return r.Reason }),
 		detail("first", func(r apiclient.Replay) string { return replayPair(r.First) }),
 		detail("last", func(r apiclient.Replay) string { return replayPair(r.Last) }),
 		detail("digest", func(r apiclient.Replay) string { return r.Digest }),
 		detail("as_of", func(r apiclient.Replay) string { return r.AsOf }),
-		detail("created_by", func(r apiclient.Replay) string { return r.CreatedBy }),
 		detail("completed_at", func(r apiclient.Replay) string { return output.TimeOf(r.CompletedAt) }),
 	}
+}
+
+// replaySelection writes what is selected as the API names it: "missed_by=ep_…, created_after=…".
+func replaySelection(r apiclient.Replay) string {
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(r.Select)) {
+		value := fmt.Sprint(r.Select[name])
+		if several, ok := r.Select[name].([]any); ok {
+			value = strings.Trim(fmt.Sprint(several), "[]")
+		}
+		parts = append(parts, name+"="+value)
+	}
+	return output.Join(parts)
 }
 
 func replayPair(e apiclient.ReplayEvent) string {
@@ -140,8 +154,12 @@ func newReplayRetry(a *app, r *remote) *cobra.Command {
 				return err
 			}
 			var out apiclient.Item[apiclient.Replay]
-			if err := c.Post(cmd.Context(), replayPath(args[0])+"/retry-failures", map[string]any{"reason": reason},
-				&out); err != nil {
+			err = c.Post(cmd.Context(), replayPath(args[0])+"/retry-failures", map[string]any{"reason": reason}, &out)
+			if apiclient.CodeOf(err) == matchesNothing {
+				a.note("nothing to send: %s has no failures that can be sent again", args[0])
+				return nil
+			}
+			if err != nil {
 				return err
 			}
 			return a.replayMade(cmd.Context(), c, out, watch)

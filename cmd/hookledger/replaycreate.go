@@ -16,6 +16,9 @@ import (
 // planPatience is how long the server may take to plan: it reads what is selected once.
 const planPatience = 15 * time.Minute
 
+// matchesNothing is the code of the refusal of a replay that comes to no delivery.
+const matchesNothing = "replay_matches_nothing"
+
 // replaying holds the flags of a replay that is to be made.
 type replaying struct {
 	after, before              string
@@ -39,6 +42,8 @@ func (f *replaying) pace(flags *pflag.FlagSet) {
 	flags.Float64Var(&f.gaps, "gaps", 0, "keep the original gaps, times this: 1 is as it was, 0.1 ten times as fast")
 	flags.BoolVar(&f.ordered, "ordered", false, "send the next one when the one before has ended")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "say what it comes to, and do nothing")
+	flags.StringVar(&f.asOf, "as-of", "", "plan at this record, as a dry run named it")
+	flags.StringVar(&f.digest, "digest", "", "refuse any other plan than that of this digest")
 	flags.BoolVar(&f.yes, "yes", false, "also where it is more than 100000 deliveries")
 	flags.BoolVar(&f.watch, "watch", false, "watch it until it ends")
 }
@@ -64,13 +69,11 @@ digest, whatever comes meanwhile.`,
 	flags.StringSliceVar(&f.endpoints, "endpoint-id", nil, "that went to this endpoint")
 	flags.StringSliceVar(&f.events, "event-id", nil, "this event")
 	flags.StringVar(&f.subject, "subject", "", "about this subject")
-	flags.StringSliceVar(&f.status, "status", nil, "whose delivery is succeeded, exhausted, cancelled, pending or retrying")
+	flags.StringSliceVar(&f.status, "status", nil, "whose delivery is succeeded, exhausted, cancelled, pending, in_flight or retrying")
 	flags.StringVar(&f.missedBy, "missed-by", "", "that this endpoint missed")
 	flags.StringVar(&f.failuresOf, "failures-of", "", "that this replay could not deliver")
 	flags.StringVar(&f.to, "to", "", "the endpoint that gets them (default: those that they went to)")
 	flags.StringVar(&f.match, "match", "", "then: as they were routed (the default); now: as the endpoints subscribe today")
-	flags.StringVar(&f.asOf, "as-of", "", "plan at this record, as a dry run named it")
-	flags.StringVar(&f.digest, "digest", "", "refuse any other plan than that of this digest")
 	f.pace(flags)
 	return c
 }
@@ -79,12 +82,18 @@ func newRecover(a *app) *cobra.Command {
 	r, f := &remote{}, &replaying{}
 	c := &cobra.Command{Use: "recover ENDPOINT --since T", Short: "Send an endpoint everything that it missed",
 		Long: `Send an endpoint everything that it missed since T: what was routed to it and did not succeed, and what it
-was left out of while it was disabled or not registered yet. It is a replay: see hookledger replay --help.`,
+was left out of while it was disabled or not registered yet. It is a replay: see hookledger replay --help. Where nothing
+was missed it says so, and exits 0.`,
 		Example: `  hookledger recover ep_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C --since 24h --dry-run
   hookledger recover ep_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C --since 2026-02-01T08:00:00Z --watch`, Args: args("ENDPOINT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f.missedBy = args[0]
-			return a.createReplay(cmd.Context(), r, f)
+			err := a.createReplay(cmd.Context(), r, f)
+			if apiclient.CodeOf(err) == matchesNothing {
+				a.note("nothing was missed: %s has all that can be sent", args[0])
+				return nil
+			}
+			return err
 		}}
 	c.Flags().StringVar(&f.after, "since", "", "a time (RFC 3339), or how long ago, such as 2h")
 	c.Flags().StringVar(&f.to, "to", "", "another endpoint that gets it instead")
@@ -154,11 +163,34 @@ func (a *app) createReplay(ctx context.Context, r *remote, f *replaying) error {
 		if err := output.One(a.printer, replayColumns(), out.Raw, out.Value); err != nil {
 			return err
 		}
+		if err := a.showSample(out.Value.Sample); err != nil {
+			return err
+		}
 		a.note("nothing was done: %s deliveries are planned; --as-of and --digest make sure that it is these",
 			strconv.Itoa(out.Value.Planned))
 		return nil
 	}
 	return a.replayMade(ctx, c, out, f.watch)
+}
+
+// showSample prints some pairs of a plan; other formats hold them already.
+func (a *app) showSample(sample []apiclient.ReplayEvent) error {
+	if a.printer.Format != output.Table || len(sample) == 0 {
+		return nil
+	}
+	a.blank()
+	list := output.NewList(a.printer, []output.Column[apiclient.ReplayEvent]{
+		column("sample", func(e apiclient.ReplayEvent) string { return output.Time(e.CreatedAt) }),
+		column("event", func(e apiclient.ReplayEvent) string { return e.Event }),
+		column("event_id", func(e apiclient.ReplayEvent) string { return e.EventID }),
+		column("endpoint_id", func(e apiclient.ReplayEvent) string { return e.EndpointID }),
+	})
+	for _, e := range sample {
+		if err := list.Add(nil, e); err != nil {
+			return err
+		}
+	}
+	return list.Close()
 }
 
 // replayMade prints a new replay, or watches it.

@@ -17,6 +17,7 @@ type Replay struct {
 	Digest      string         `json:"digest"`
 	AsOf        string         `json:"as_of"`
 	EndpointID  string         `json:"endpoint_id"`
+	Select      map[string]any `json:"select"`
 	Match       string         `json:"match"`
 	Rate        float64        `json:"rate"`
 	GapFactor   float64        `json:"gap_factor"`

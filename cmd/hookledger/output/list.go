@@ -20,6 +20,7 @@ type Column[T any] struct {
 	Status bool // a word to colour
 	Width  int  // that Stream pads to; 0: as it comes
 	Detail bool // not in a list's table, which must fit a terminal
+	Max    int  // of characters in a list's table, which cuts longer ones off; 0: any number
 }
 
 // Printer says where data goes, and how.
@@ -70,7 +71,7 @@ func (l *List[T]) Add(raw json.RawMessage, v T) error {
 	row := table.Row{}
 	for _, c := range l.columns {
 		if !c.Detail {
-			row = append(row, l.cell(c, v))
+			row = append(row, l.short(c, v))
 		}
 	}
 	l.table.AppendRow(row)
@@ -187,6 +188,14 @@ func (l *List[T]) cell(c Column[T], v T) string {
 		return l.p.Paint.Status(s)
 	}
 	return s
+}
+
+// short is cell for a list's table.
+func (l *List[T]) short(c Column[T], v T) string {
+	if s := []rune(l.cell(c, v)); c.Max > 0 && len(s) > c.Max {
+		return string(s[:c.Max-1]) + "…"
+	}
+	return l.cell(c, v)
 }
 
 // One writes a single resource: in a table, one line for each column that has a value.

@@ -93,6 +93,28 @@ func TestEmptyLists(t *testing.T) {
 	}
 }
 
+// TestLongCellsAreCutInAListsTable: and nowhere else.
+func TestLongCellsAreCutInAListsTable(t *testing.T) {
+	t.Parallel()
+	long := []Column[string]{{Name: "note", Value: func(s string) string { return s }, Max: 5}}
+	for f, want := range map[Format]string{Table: "note\nfünf…\nshort\n", CSV: "note\nfünfzehn\nshort\n"} {
+		var b bytes.Buffer
+		l := NewList(&Printer{Out: &b, Format: f}, long)
+		for _, s := range []string{"fünfzehn", "short"} {
+			if err := l.Add(nil, s); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := l.Close(); err != nil || b.String() != want {
+			t.Errorf("%s: %q, %v", f, b.String(), err)
+		}
+	}
+	var b bytes.Buffer
+	if err := One(&Printer{Out: &b, Format: Table}, long, nil, "fünfzehn"); err != nil || b.String() != "note  fünfzehn\n" {
+		t.Errorf("%q, %v", b.String(), err)
+	}
+}
+
 func TestOneShowsDetailsThatAreThere(t *testing.T) {
 	t.Parallel()
 	var b bytes.Buffer
