@@ -131,9 +131,9 @@ func TestConfig_IsNotPrinted(t *testing.T) {
 	for _, format := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
 		fmt.Fprintf(&log, format+"\n"+format+"\n", cfg, &cfg)
 	}
-	for _, unreadable := range []string{"admin:" + canary + "@host", "esdb:/admin:" + canary + "@host", "https://a:" + canary +
-		"@host", "esdb://a:" + canary + "%@host", "esdb://a:" + canary + "?@host"} {
-		fmt.Fprintln(&log, Config{ConnectionString: unreadable})
+	for _, unreadable := range []string{"admin:%s@host", "esdb:/admin:%s@host", "https://a:%s@host", "esdb://a:%s%%@host",
+		"esdb://a:%s?@host"} {
+		fmt.Fprintln(&log, Config{ConnectionString: fmt.Sprintf(unreadable, canary)})
 	}
 	if strings.Contains(log.String(), canary) || strings.Contains(log.String(), fmt.Sprintf("%x", canary)) {
 		t.Errorf("it is printed as\n%s", &log)

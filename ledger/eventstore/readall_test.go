@@ -26,8 +26,8 @@ func grow(t *testing.T, s *Store, n int) {
 	}
 }
 
-// TestReadAll_ASlowReaderFallsBehindTheTailAgain: it reads from the server, has come to the tail, and while it takes its
-// time the tail moves on, so that it reads from the server once more.
+// TestReadAll_ASlowReaderFallsBehindTheTailAgain: it reads from the server, has come to the tail, and while it takes
+// its time the tail moves on, so that it reads from the server once more.
 func TestReadAll_ASlowReaderFallsBehindTheTailAgain(t *testing.T) {
 	t.Parallel()
 	const before, held, meanwhile = 2 * tailChunk, tailChunk + 40, 2 * tailChunk

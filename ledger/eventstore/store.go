@@ -175,8 +175,8 @@ func (s *Store) enter() error {
 	return nil
 }
 
-// Close implements ledger.Store. An append that is being repeated is not repeated again. Calls to a server that does not
-// answer are waited for until the time of one is up; all of it takes no longer than that.
+// Close implements ledger.Store. An append that is being repeated is not repeated again. Calls to a server that does
+// not answer are waited for until the time of one is up; all of it takes no longer than that.
 func (s *Store) Close() error {
 	s.closeOne.Do(func() {
 		s.closing.Lock()

@@ -306,8 +306,8 @@ func TestEverythingAtRandom(t *testing.T) {
 	t.Logf("%v", faults)
 }
 
-// stubborn appends one event as number n of a stream until that is known to be so, also when the test is over: who waits
-// for the event may see it before its append is answered.
+// stubborn appends one event as number n of a stream until that is known to be so, also when the test is over: who
+// waits for the event may see it before its append is answered.
 func stubborn(t *testing.T, c *esdb.Client, stream string, n int) {
 	t.Helper()
 	expected := esdb.ExpectedRevision(esdb.NoStream{})
