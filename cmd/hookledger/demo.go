@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -22,19 +23,25 @@ import (
 const demoPatience = 30 * time.Second
 
 func newDemo(a *app) *cobra.Command {
-	var dir string
+	var dir, tells string
 	var once bool
 	store := &storeFlags{}
 	c := &cobra.Command{Use: "demo", Short: "See it all work, here and now: a server, two receivers, six events, a retry",
 		Long: `Start a server on a free port of this machine with two receivers, one of which fails at first; send the
 six built-in events; show what happens as it happens; verify every request as a receiver does; and keep serving,
-to be tried, until Ctrl-C. It needs no network and no configuration.`,
+to be tried, until Ctrl-C. It needs no network and no configuration.
+
+With --story it tells, command by command, what one of its users does with it, checks what it shows, and ends.`,
 		Example: `  hookledger demo
+  hookledger demo --story engineer
   hookledger demo --once -o json
   hookledger demo --data-dir ./demo-data
   hookledger demo --data-dir ./demo-data --store eventstore --eventstore 'esdb://127.0.0.1:2113?tls=false'`,
 		Args: args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if tells != "" {
+				return a.tell(cmd, tells)
+			}
 			at, err := a.storeConfig(store)
 			if err != nil {
 				return err
@@ -48,7 +55,11 @@ to be tried, until Ctrl-C. It needs no network and no configuration.`,
 	c.Flags().StringVar(&dir, "data-dir", "", "keep the data here (default: a temporary directory, removed at the end)")
 	c.Flags().BoolVar(&once, "once", false,
 		"end when everything is delivered; exit code 0 only if all of it was, and verified")
+	c.Flags().StringVar(&tells, "story", "", "tell one user's story instead, and end: "+strings.Join(storyNames(), ", "))
+	_ = c.RegisterFlagCompletionFunc("story", cobra.FixedCompletions(storyNames(), cobra.ShellCompDirectiveNoFileComp))
 	store.add(c)
+	c.MarkFlagsMutuallyExclusive("story", "data-dir")
+	c.MarkFlagsMutuallyExclusive("story", "once")
 	return c
 }
 
@@ -60,7 +71,8 @@ type demonstration struct {
 	live      *liveLog
 	receivers []*demoReceiver
 	events    []apiclient.Receipt
-	ours      bool // the data directory is temporary
+	ours      bool            // the data directory is temporary
+	running   context.Context // of everything that runs until the end
 	stop      context.CancelFunc
 	parts     sync.WaitGroup
 }
@@ -86,6 +98,10 @@ func (a *app) demo(ctx context.Context, dir string, store storeConfig, once bool
 		}
 		d.ours = true
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	}
+	d.receivers = []*demoReceiver{
+		{name: "steady", events: []string{"*"}, schedule: []string{"1s", "5s"}},
+		{name: "shaky", events: []string{"cron.*"}, schedule: []string{"1s", "1s", "2s"}, fail: 1},
 	}
 	if err := d.start(ctx, dir, store); err != nil {
 		return err
@@ -119,7 +135,7 @@ func (d *demonstration) start(ctx context.Context, dir string, store storeConfig
 		return err
 	}
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
-	d.stop = stop
+	d.running, d.stop = running, stop
 	d.parts.Go(func() { d.live.run(running) })
 	fail := func(err error) error { return errors.Join(err, d.close()) }
 	if d.client, err = apiclient.New(apiclient.Config{Server: d.server.URL, Key: d.server.AdminKey,
@@ -129,10 +145,6 @@ func (d *demonstration) start(ctx context.Context, dir string, store storeConfig
 	d.live.say("server", "serving at %s, data in %s", d.server.URL, dir)
 	if err := d.forgetFormer(ctx); err != nil {
 		return fail(err)
-	}
-	d.receivers = []*demoReceiver{
-		{name: "steady", events: []string{"*"}, schedule: []string{"1s", "5s"}},
-		{name: "shaky", events: []string{"cron.*"}, schedule: []string{"1s", "1s", "2s"}, fail: 1},
 	}
 	for _, r := range d.receivers {
 		r.verified = map[string]bool{}
