@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"maps"
 	"net/url"
 	"slices"
@@ -9,7 +10,6 @@ import (
 
 	"hookledger/cmd/hookledger/apiclient"
 	"hookledger/cmd/hookledger/output"
-	"hookledger/domain"
 )
 
 func sourceColumns() []output.Column[apiclient.Source] {
@@ -19,7 +19,9 @@ func sourceColumns() []output.Column[apiclient.Source] {
 		status("status", func(s apiclient.Source) string { return s.Status.State }),
 		column("agents", func(s apiclient.Source) string { return output.NonZero(s.Status.Agents) }),
 		column("read_at", func(s apiclient.Source) string { return output.TimeOf(s.Status.ReadAt) }),
-		column("description", func(s apiclient.Source) string { return s.Description }),
+		column("gap_since", func(s apiclient.Source) string { return output.TimeOf(s.Status.GapSince) }),
+		column("code", func(s apiclient.Source) string { return s.Status.Code }),
+		{Name: "description", Value: func(s apiclient.Source) string { return s.Description }, Max: 40},
 		detail("tz", func(s apiclient.Source) string { return s.TZ }),
 		detail("url", func(s apiclient.Source) string { return s.AgenFleet.URL }),
 		detail("auth", func(s apiclient.Source) string { return s.AgenFleet.Auth }),
@@ -37,9 +39,7 @@ func sourceColumns() []output.Column[apiclient.Source] {
 		detail("fields", func(s apiclient.Source) string { return joinPairs(s.Fields) }),
 		detail("statuses", func(s apiclient.Source) string { return joinPairs(s.Statuses) }),
 		detail("costs_at", func(s apiclient.Source) string { return output.TimeOf(s.Status.CostsAt) }),
-		detail("gap_since", func(s apiclient.Source) string { return output.TimeOf(s.Status.GapSince) }),
 		detail("failed_polls", func(s apiclient.Source) string { return output.NonZero(s.Status.FailedPolls) }),
-		detail("code", func(s apiclient.Source) string { return s.Status.Code }),
 		detail("message", func(s apiclient.Source) string { return s.Status.Message }),
 		detail("revision", func(s apiclient.Source) string { return output.Int(s.Revision) }),
 		detail("created_at", func(s apiclient.Source) string { return output.Time(s.CreatedAt) }),
@@ -57,6 +57,8 @@ func newSource(a *app) *cobra.Command {
 func newSourceList(a *app, r *remote) *cobra.Command {
 	l := &listing{}
 	c := &cobra.Command{Use: "list", Short: "List the sources, and how polling them goes",
+		Long: `List the sources, and how polling them goes: a gap with its code and since when nothing is known. A cron system
+is not polled, it posts: what came from it, hookledger event list --event cron.completed shows.`,
 		Example: "  hookledger source list", Args: args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.connect(r)
@@ -113,7 +115,6 @@ func sourceTestColumns() []output.Column[apiclient.SourceTest] {
 		column("budgets", func(t apiclient.SourceTest) string { return output.NonZero(t.Budgets) }),
 		column("costs", func(t apiclient.SourceTest) string { return output.NonZero(t.Costs) }),
 		column("code", func(t apiclient.SourceTest) string { return t.Code }),
-		column("message", func(t apiclient.SourceTest) string { return t.Message }),
 		detail("event", func(t apiclient.SourceTest) string { return t.Event.Event }),
 		detail("event_id", func(t apiclient.SourceTest) string { return t.Event.ID }),
 		detail("data", func(t apiclient.SourceTest) string { return string(t.Event.Data) }),
@@ -146,8 +147,7 @@ what a post would become. Nothing is recorded. The exit code is 5 when it does n
 				return err
 			}
 			if !out.Value.OK {
-				return &unverifiedError{domain.Refuse(domain.KindInvalid, out.Value.Code, "the source does not work",
-					out.Value.Message)}
+				return &unverifiedError{errors.New("the source does not work: " + out.Value.Message)}
 			}
 			return nil
 		}}
