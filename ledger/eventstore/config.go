@@ -50,11 +50,14 @@ type tuning struct {
 	firstPause, laterPause time.Duration
 }
 
+// OpenFor is how long Open waits for a database that starts or elects a leader.
+const OpenFor = 15 * time.Second
+
 // Defaults. A server takes 100 calls at once on a connection, and lets the 101st wait without a word.
 const (
 	defaultAppendConns = 3
 	defaultPerConn     = 90
-	defaultOpenFor     = 15 * time.Second
+	defaultOpenFor     = OpenFor
 	defaultPatience    = 10 * time.Second
 	defaultSilence     = 10 * time.Second
 	defaultLag         = 2 * time.Second
@@ -134,9 +137,22 @@ func (c *Config) parse() (*esdb.Configuration, error) {
 	if err != nil {
 		return nil, refuse("eventstore_address", "the connection string can't be read: "+err.Error(), "write "+example)
 	}
+	if user != "" && password == "" && !conf.DisableTLS && conf.UserCertFile == "" {
+		return nil, refuse("eventstore_user", "no password is given for the user "+user,
+			"give the user's password beside its name")
+	}
 	conf.Username, conf.Password = user, password
 	conf.Logger = clientLog(c.Logger)
 	return conf, nil
+}
+
+// Ignored names the user that the connection string or Username gives where none is sent, for there is no TLS; else "".
+func (c *Config) Ignored() string {
+	conf, err := c.parse()
+	if err != nil || !conf.DisableTLS {
+		return ""
+	}
+	return conf.Username
 }
 
 func rewriteScheme(text string) (string, error) {

@@ -82,6 +82,9 @@ func (d *dialer) diagnose(err error) error {
 	case f == anonymous:
 		return say(false, "eventstore_user", "the server "+at+" refuses the user"+d.user()+": "+text,
 			"check the user's name and password")
+	case f == forbidden && !d.conf.DisableTLS && d.conf.Username == "" && d.conf.UserCertFile == "":
+		return say(false, "eventstore_permission", "no user is given, and without one "+at+" refuses this: "+text,
+			"name a user of the group $admins, and its password")
 	case f == forbidden:
 		return say(false, "eventstore_permission", "the user"+d.user()+" may not do this on "+at+": "+text,
 			"use a user of the group $admins, or give it read and write access to $all and to the ledger's streams")

@@ -191,8 +191,10 @@ func TestOpen_SaysWhatIsWrong(t *testing.T) {
 			want: "the certificate of @ does not hold: cannot validate certificate for 127.0.0.1 because it doesn't contain " +
 				"any IP SANs: use the name that it is for, or give the server another one"},
 		"no user": {options: []esdbtest.Option{esdbtest.WithTLS(ca)}, settings: trusted, code: "eventstore_permission",
-			want: "the user (none is given) may not do this on @: Access Denied: use a user of the group $admins, or give it " +
-				"read and write access to $all and to the ledger's streams"},
+			want: "no user is given, and without one @ refuses this: Access Denied: name a user of the group $admins, and its " +
+				"password"},
+		"no password": {options: []esdbtest.Option{esdbtest.WithTLS(ca)}, user: "admin", settings: trusted,
+			code: "eventstore_user", want: "no password is given for the user admin: give the user's password beside its name"},
 		"wrong password": {options: []esdbtest.Option{esdbtest.WithTLS(ca)}, user: "admin:" + canary, settings: trusted,
 			code: "eventstore_user", want: "the server @ refuses the user admin: *: " + signIn},
 		"unknown user": {options: []esdbtest.Option{esdbtest.WithTLS(ca)}, user: "nobody:" + canary, settings: trusted,
@@ -426,6 +428,17 @@ func TestAppend_Refusals(t *testing.T) {
 		t.Errorf("a large append is answered %v", err)
 	}
 	holds(t, s, on, nil)
+}
+
+// TestIgnored: without TLS no user is sent, which somebody who names one should hear.
+func TestIgnored(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{"esdb://admin:x@h?tls=false": "admin", "esdb://admin:x@h": "",
+		"esdb://h?tls=false": "named", "esdb://h": "", "nonsense": ""} {
+		if got := (&Config{ConnectionString: text, Username: "named", Password: domain.NewSecret("x")}).Ignored(); got != want {
+			t.Errorf("%s: %q", text, got)
+		}
+	}
 }
 
 // TestDiagnose_Names holds the messages about what no test can bring about.
