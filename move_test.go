@@ -28,8 +28,8 @@ func TestEventStoreDBPage(t *testing.T) {
 			}
 		}
 	}
-	if len(p.digests) != 3 || p.digests[0] != p.digests[1] {
-		t.Errorf("info printed %q: the same before and after the move", p.digests)
+	if d := p.digests; len(d) != 4 || d[0] != d[1] || d[2] != d[3] {
+		t.Errorf("info printed %q: the same before and after each move", d)
 	}
 	if p.docker < 7 {
 		t.Errorf("only %d lines of docker were looked at", p.docker)

@@ -59,10 +59,34 @@ func openEventstore(ctx context.Context, dataDir string, c storeConfig) (nodeSto
 	return &elsewhere{nodeStore: store, disk: newDisk(dataDir, c.LowWater), pulse: startPulse(store), lock: lock}, nil
 }
 
-// dialEventstore connects to EventStoreDB; it waits a little for one that is being started.
+// quietFor is how long nobody is told that a database is waited for.
+const quietFor = time.Second
+
+// dialEventstore connects to EventStoreDB; it waits a little for one that is being started, and says so.
 func dialEventstore(ctx context.Context, c storeConfig) (nodeStore, error) {
-	s, err := eventstore.Open(ctx, eventstore.Config{ConnectionString: c.Connection.Reveal(), Username: c.Username,
-		Password: c.Password, Metrics: c.Metrics, Logger: c.Logger})
+	cfg := eventstore.Config{ConnectionString: c.Connection.Reveal(), Username: c.Username, Password: c.Password,
+		Metrics: c.Metrics, Logger: c.Logger}
+	if c.Note != nil {
+		if user := cfg.Ignored(); user != "" {
+			c.Note("the user %s and its password are ignored: with tls=false none is sent", user)
+		}
+		opened, told := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(told)
+			quiet := time.NewTimer(quietFor)
+			defer quiet.Stop()
+			select {
+			case <-quiet.C:
+				c.Note("waiting for %s, up to %s", hosts(c.Connection), eventstore.OpenFor)
+			case <-opened:
+			}
+		}()
+		defer func() {
+			close(opened)
+			<-told
+		}()
+	}
+	s, err := eventstore.Open(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}

@@ -61,3 +61,15 @@ func TestAStoreThatStaysAwayTakesNothing(t *testing.T) {
 		at(time.Second, "", "")
 	})
 }
+
+// Whoever waits for a database hears so, and whoever names a user that is not sent, too; a password nobody hears.
+func TestOpeningEventStoreDBSaysWhatItWaitsFor(t *testing.T) {
+	t.Parallel()
+	r := runInBackground(t, nil, "ledger", "info", "--store", "eventstore", "--eventstore",
+		"esdb://someone:canary@127.0.0.1:1?tls=false")
+	r.err.await(t, `the user someone and its password are ignored`)
+	r.err.await(t, `waiting for esdb://127\.0\.0\.1:1, up to 15s`)
+	if code := r.ended(t); code != exitFailure || strings.Contains(r.err.String(), "canary") {
+		t.Errorf("exit code %d\n%s", code, r.err)
+	}
+}

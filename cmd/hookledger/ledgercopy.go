@@ -168,7 +168,7 @@ func (a *app) ledgerCopy(ctx context.Context, f *copyFlags) (err error) {
 	if err := a.printCopied(what); err != nil {
 		return err
 	}
-	a.sayWhatNow(from, to)
+	a.sayWhatNow(from, to, !f.eventstore.Empty())
 	return nil
 }
 
@@ -217,12 +217,15 @@ func (a *app) printCopied(c copied) error {
 	}, c)
 }
 
-// sayWhatNow names what a person has to do next.
-func (a *app) sayWhatNow(from, to *place) {
+// sayWhatNow names what a person has to do next; configured says that EventStoreDB is named for every command.
+func (a *app) sayWhatNow(from, to *place, configured bool) {
 	a.note("the two are the same: every record, in the same order.")
 	serve := "hookledger serve"
 	if to.home != "" {
 		serve += " --data-dir " + to.home
+	}
+	if configured && !to.store.remote() {
+		serve += " --store embedded"
 	}
 	if to.store.remote() {
 		serve += " --store eventstore, with the connection string of --to"

@@ -47,6 +47,9 @@ An embedded ledger can't be read while a server runs on it; one in EventStoreDB 
 		Example: `  hookledger ledger info --data-dir ./hookledger-data
   hookledger ledger info --store eventstore --eventstore 'esdb://127.0.0.1:2113?tls=false' -o json`, Args: args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if at.kind == storeEmbedded && a.settings.moreExplicit("data-dir", "eventstore") {
+				at.connection = domain.Secret{} // it names where the ledger stands
+			}
 			cfg, err := a.storeConfig(at)
 			if err != nil {
 				return err

@@ -139,6 +139,7 @@ func (a *app) serverConfig(f *serveFlags) (serverConfig, error) {
 		return cfg, err
 	}
 	cfg.Store.LowWater = f.lowWater
+	cfg.Store.Note = func(format string, args ...any) { cfg.Logger.Warn(fmt.Sprintf(format, args...)) }
 	if cfg.MasterKey, err = a.secret("MASTER_KEY"); err != nil {
 		return cfg, err
 	}

@@ -62,6 +62,24 @@ func (s *settings) source(name string) string {
 	return "default"
 }
 
+// moreExplicit says whether one setting was given closer to the command than another: by a flag, in the environment, or
+// in the configuration file.
+func (s *settings) moreExplicit(name, than string) bool {
+	return s.layer(name) > s.layer(than)
+}
+
+func (s *settings) layer(name string) int {
+	switch s.source(name) {
+	case "default":
+		return 0
+	case s.file:
+		return 1
+	case "flag":
+		return 3
+	}
+	return 2
+}
+
 func (a *app) getenv(name string) string {
 	for _, kv := range a.environ() {
 		if v, ok := strings.CutPrefix(kv, name+"="); ok {

@@ -43,6 +43,8 @@ type storeConfig struct {
 	LowWater   uint64                // free bytes of the disk below which Room refuses; 0: the default
 	Metrics    prometheus.Registerer // nil: none
 	Logger     *slog.Logger          // nil: none
+	// Note tells a person something while the store is opened; nil: nobody is told.
+	Note func(format string, args ...any)
 }
 
 func (c *storeConfig) remote() bool { return c.Kind == storeEventstore }
@@ -100,13 +102,16 @@ func (f *storeFlags) add(c *cobra.Command) {
 
 // storeConfig checks the flags, and reads what the environment says beside them.
 func (a *app) storeConfig(f *storeFlags) (c storeConfig, err error) {
-	c = storeConfig{Kind: f.kind, Connection: f.connection}
+	c = storeConfig{Kind: f.kind, Connection: f.connection, Note: a.note}
 	switch {
 	case f.kind != storeEmbedded && f.kind != storeEventstore:
 		return c, usage("--store "+f.kind+" is unknown", "give embedded or eventstore")
+	case f.kind == storeEmbedded && a.settings.moreExplicit("store", "eventstore"):
+		c.Connection = domain.Secret{} // what the environment says for other commands
+		return c, nil
 	case f.kind == storeEmbedded && !f.connection.Empty():
 		return c, usage(a.named("eventstore")+" is given, and the store is the embedded one",
-			"give --store eventstore as well, or leave "+a.named("eventstore")+" out")
+			"give --store eventstore, or --store embedded for the ledger in the data directory")
 	case f.kind == storeEmbedded:
 		return c, nil
 	case f.connection.Empty():
