@@ -215,7 +215,8 @@ func (s *story) register(ctx context.Context, name string, fail int, flags ...st
 			s.a.note("the receiver %s: %v", name, err)
 		}
 	})
-	out, err := s.run(ctx, exitOK, append([]string{"endpoint", "create", "--url", baseURL(l, false) + "/" + name}, flags...)...)
+	create := []string{"endpoint", "create", "--url", baseURL(l, false) + "/" + name}
+	out, err := s.run(ctx, exitOK, append(create, flags...)...)
 	if err != nil {
 		return nil, err
 	}

@@ -19,7 +19,8 @@ func TestStories(t *testing.T) {
 		},
 		"engineer": {
 			`replay create .*--dry-run\n`, `nothing was done: 12 deliveries are planned`, `replay watch rpl_story\n`,
-			`(?m)^ +delivered +12$`, `checked: the second service got each event once`, `checked: 12 replayed, 1 live, none twice`,
+			`(?m)^ +delivered +12$`, `checked: the second service got each event once`,
+			`checked: 12 replayed, 1 live, none twice`,
 			`12 in all`,
 		},
 		"billing": {

@@ -11,11 +11,18 @@ import (
 // The budget events of the story, and what billing made of them: spent is a running total, so that atlas has spent
 // 260000 and not 500000. Billing has lost b3, and turned two digits of b2.
 const (
-	billingEvents = `{"id":"b1","event":"agent.budget_alert","data":{"agentId":"atlas","budget":300000,"spent":240000,"threshold":0.8,"period":"daily","unit":"tokens","periodStart":"2026-03-17T00:00:00Z"}}
-{"id":"b2","event":"agent.budget_alert","data":{"agentId":"atlas","budget":300000,"spent":260000,"threshold":0.8,"period":"daily","unit":"tokens","periodStart":"2026-03-17T00:00:00Z"}}
-{"id":"b3","event":"agent.budget_exhausted","data":{"agentId":"nova","budget":250000,"spent":250000,"period":"daily","unit":"tokens","periodStart":"2026-03-17T00:00:00Z"}}
-{"id":"b4","event":"agent.budget_alert","data":{"agentId":"nova","budget":15.00,"spent":12.34,"threshold":0.8,"period":"monthly","unit":"money","currency":"USD","periodStart":"2026-03-01T00:00:00Z"}}
-`
+	billingEvents = `{"id":"b1","event":"agent.budget_alert",` +
+		`"data":{"agentId":"atlas","budget":300000,"spent":240000,"threshold":0.8,` +
+		`"period":"daily","unit":"tokens","periodStart":"2026-03-17T00:00:00Z"}}` + "\n" +
+		`{"id":"b2","event":"agent.budget_alert",` +
+		`"data":{"agentId":"atlas","budget":300000,"spent":260000,"threshold":0.8,` +
+		`"period":"daily","unit":"tokens","periodStart":"2026-03-17T00:00:00Z"}}` + "\n" +
+		`{"id":"b3","event":"agent.budget_exhausted",` +
+		`"data":{"agentId":"nova","budget":250000,"spent":250000,` +
+		`"period":"daily","unit":"tokens","periodStart":"2026-03-17T00:00:00Z"}}` + "\n" +
+		`{"id":"b4","event":"agent.budget_alert",` +
+		`"data":{"agentId":"nova","budget":15.00,"spent":12.34,"threshold":0.8,` +
+		`"period":"monthly","unit":"money","currency":"USD","periodStart":"2026-03-01T00:00:00Z"}}` + "\n"
 	billingWrong = `event_id,agent_id,unit,currency,spent
 b1,atlas,tokens,,240000
 b2,atlas,tokens,,206000
@@ -70,7 +77,8 @@ func (s *story) billing(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := s.run(ctx, exitUnverified, reconcile("rcn_first", "--billing", wrong, "--show", "findings")...); err != nil {
+	_, err = s.run(ctx, exitUnverified, reconcile("rcn_first", "--billing", wrong, "--show", "findings")...)
+	if err != nil {
 		return err
 	}
 	var first apiclient.Reconciliation

@@ -44,8 +44,8 @@ func (s *story) engineer(ctx context.Context) error {
 		return err
 	}
 	s.headed("A dry run says what a replay comes to, and does nothing")
-	selected := []string{"replay", "create", "--created-after", s.live.start.UTC().Format(time.RFC3339), "--event", "agent.*", "--to", fresh.endpoint,
-		"--reason", "the second service begins with all of it"}
+	selected := []string{"replay", "create", "--created-after", s.live.start.UTC().Format(time.RFC3339),
+		"--event", "agent.*", "--to", fresh.endpoint, "--reason", "the second service begins with all of it"}
 	if _, err := s.run(ctx, exitOK, append(selected, "--dry-run")...); err != nil {
 		return err
 	}
@@ -61,7 +61,7 @@ func (s *story) engineer(ctx context.Context) error {
 
 	s.headed("That plan is run, under an id of its own, and watched")
 	const id = "rpl_story"
-	create := append(selected, "--as-of", plan.AsOf, "--digest", plan.Digest, "--id", id) //nolint:gocritic // a new command
+	create := append(selected, "--as-of", plan.AsOf, "--digest", plan.Digest, "--id", id) //nolint:gocritic // another
 	if _, err := s.run(ctx, exitOK, create...); err != nil {
 		return err
 	}
@@ -84,14 +84,15 @@ func (s *story) engineer(ctx context.Context) error {
 // engineerGoesOn sends one more event, behind which nothing that a repeated replay had scheduled could hide.
 func (s *story) engineerGoesOn(ctx context.Context, fresh *storyReceiver) error {
 	s.headed("And new events come by themselves")
-	if _, err := s.run(ctx, exitOK, "event", "send", "--example", "agent.status_changed", "--id", "step-live"); err != nil {
+	_, err := s.run(ctx, exitOK, "event", "send", "--example", "agent.status_changed", "--id", "step-live")
+	if err != nil {
 		return err
 	}
 	if err := s.settled(ctx, 2*engineerEvents+2); err != nil {
 		return err
 	}
-	if _, err := s.run(ctx, exitOK, "query", "deliveries", "--endpoint-id", fresh.endpoint, "--trigger", "replay", "--total",
-		"--limit", "3"); err != nil {
+	if _, err := s.run(ctx, exitOK, "query", "deliveries", "--endpoint-id", fresh.endpoint, "--trigger", "replay",
+		"--total", "--limit", "3"); err != nil {
 		return err
 	}
 	got := fresh.requests()
