@@ -117,7 +117,7 @@ func (f *ReplayRequested) Check() error {
 		return bad("invalid_gap_factor", "the factor of the gaps is out of range",
 			"use 1 for the original gaps, 0.1 for ten times as fast; at most 1000")
 	case f.Rate > 0 && f.GapFactor > 0:
-		return bad("invalid_rate", "rate and gap_factor are both given", "use one of them")
+		return bad("invalid_rate", "both rate and gap_factor are given", "use one of them")
 	}
 	return nil
 }

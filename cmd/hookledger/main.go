@@ -10,6 +10,8 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/spf13/cobra"
+
 	"hookledger/cmd/hookledger/apiclient"
 	"hookledger/cmd/hookledger/output"
 	"hookledger/domain"
@@ -42,6 +44,7 @@ type app struct {
 	environ  func() []string
 	settings *settings // of the command that runs
 	printer  *output.Printer
+	misled   error // why there is no help: cobra has no way to say so
 }
 
 // run runs one command line and gives its exit code.
@@ -51,12 +54,12 @@ func run(ctx context.Context, args []string, a *app) int {
 	root.SetIn(a.in)
 	root.SetOut(a.out)
 	root.SetErr(a.err)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitOK
 	}
 	if !errors.Is(err, errReported) {
-		a.report(err)
+		a.report(cmd, err)
 	}
 	return exitCode(err)
 }
@@ -98,7 +101,7 @@ func exitCode(err error) int {
 }
 
 // report says what went wrong, and what to do about it.
-func (a *app) report(err error) {
+func (a *app) report(cmd *cobra.Command, err error) {
 	paint := output.Paint(output.Colour(a.err, a.getenv))
 	detail, fix := err.Error(), ""
 	var bad *usageError
@@ -106,7 +109,10 @@ func (a *app) report(err error) {
 	var refusal *domain.Error
 	switch {
 	case errors.As(err, &problem):
-		fix = problem.Fix
+		detail, fix = inFlags(cmd, detail), inFlags(cmd, problem.Fix)
+		if fix == "" && len(problem.Errors) > 0 {
+			fix = "see: " + cmd.CommandPath() + " --help"
+		}
 	case errors.As(err, &bad):
 		fix = bad.fix
 	case errors.As(err, &refusal) && detail == refusal.Error():
