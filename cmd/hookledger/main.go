@@ -56,6 +56,9 @@ func run(ctx context.Context, args []string, a *app) int {
 	root.SetErr(a.err)
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
+		err = a.misled
+	}
+	if err == nil {
 		return exitOK
 	}
 	if !errors.Is(err, errReported) {

@@ -47,6 +47,7 @@ have a default. Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 not allowed
 	asSetting(flags, "config", "output")
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(
 		output.Formats(), cobra.ShellCompDirectiveNoFileComp))
+	a.explain(root)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usage(err.Error(), "see: "+cmd.CommandPath()+" --help")
 	})
@@ -65,6 +66,33 @@ have a default. Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 not allowed
 		newSignature(a), newReconcile(a))
 	root.AddCommand(newConfig(a), newVersion(a))
 	return root
+}
+
+// explain makes help of a command that does not exist an error, like the command itself.
+func (a *app) explain(root *cobra.Command) {
+	help := root.HelpFunc()
+	root.SetHelpFunc(func(cmd *cobra.Command, args []string) {
+		if cmd.HasSubCommands() {
+			if a.misled = noSuchCommand(cmd, cmd.Flags().Args()); a.misled != nil {
+				return
+			}
+		}
+		help(cmd, args)
+	})
+	root.SetHelpCommand(&cobra.Command{Use: "help [COMMAND]", Short: "Explain a command",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			of, rest, err := cmd.Root().Find(args)
+			if err != nil {
+				return usage(err.Error(), "see: hookledger --help")
+			}
+			if of.HasSubCommands() {
+				if err := noSuchCommand(of, rest); err != nil {
+					return err
+				}
+			}
+			of.InitDefaultHelpFlag()
+			return of.Help()
+		}})
 }
 
 // prepare fills the flags from the layers below them and makes the printer.
