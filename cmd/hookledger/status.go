@@ -19,12 +19,14 @@ type serverStatus struct {
 	Ready       bool                                   `json:"ready"`
 	Because     string                                 `json:"because,omitempty"` // it is not
 	Projections []apiclient.Item[apiclient.Projection] `json:"projections,omitempty"`
+	hidden      bool                                   // the read models are not for this key, or there is none
 }
 
 func newStatus(a *app) *cobra.Command {
 	r := &remote{}
 	return withRemote(&cobra.Command{Use: "status", Short: "Say how the server is",
-		Long:    "Say how the server is. The exit code is 1 if it is not ready, or not there.",
+		Long: "Say how the server is. The exit code is 1 if it is not ready, or not there; for this no key is needed.\n" +
+			"With a platform key also how far the read models are.",
 		Example: "  hookledger status --server https://hooks.example.com", Args: args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.connect(r)
@@ -51,7 +53,10 @@ func readStatus(ctx context.Context, c *apiclient.Client) (*serverStatus, error)
 		return nil, err
 	}
 	var page apiclient.Page[apiclient.Projection]
-	if err := c.Get(ctx, "/v1/projections", nil, &page); err != nil {
+	switch err := c.Get(ctx, "/v1/projections", nil, &page); {
+	case errors.As(err, &p) && (p.Status == http.StatusUnauthorized || p.Status == http.StatusForbidden):
+		s.hidden = true
+	case err != nil:
 		return nil, err
 	}
 	s.Projections = page.Data
@@ -70,7 +75,9 @@ func (a *app) printStatus(s *serverStatus) error {
 	}, raw, s); err != nil {
 		return err
 	}
-	if a.printer.Format == output.Table {
+	if s.hidden {
+		a.note("the read models are shown with a platform key only: give one by HOOKLEDGER_API_KEY to see them")
+	} else if a.printer.Format == output.Table {
 		a.blank()
 		list := output.NewList(a.printer, projectionColumns())
 		for _, p := range s.Projections {
