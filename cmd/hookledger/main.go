@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -83,6 +84,10 @@ type unverifiedError struct{ err error }
 func (e *unverifiedError) Error() string { return e.err.Error() }
 func (e *unverifiedError) Unwrap() error { return e.err }
 
+// badSettings are the refusals of a value that was given.
+var badSettings = []string{"invalid_server", "invalid_signing_secret", "invalid_secrets", "eventstore_address",
+	"eventstore_setting", "eventstore_node_preference", "eventstore_user", "eventstore_user_certificate", "eventstore_ca"}
+
 func exitCode(err error) int {
 	var bad *usageError
 	var unverified *unverifiedError
@@ -97,6 +102,12 @@ func exitCode(err error) int {
 		return exitNotFound
 	case http.StatusUnauthorized, http.StatusForbidden:
 		return exitNotAllowed
+	case 0:
+		// What is found here before a server is asked: a setting's value is wrong.
+		var refusal *domain.Error
+		if errors.As(err, &refusal) && slices.Contains(badSettings, refusal.Code) && refusal.Kind == domain.KindInvalid {
+			return exitUsage
+		}
 	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity:
 		return exitUsage // as where it is found before the server is asked
 	}

@@ -68,9 +68,9 @@ func (a *app) receive(ctx context.Context, f *receiving) error {
 			_ = list.Add(raw, row) // nobody reads: the receiver goes on
 		}
 	}
-	l, err := net.Listen("tcp", f.listen) //nolint:noctx // it does not block
+	l, err := bind(f.listen)
 	if err != nil {
-		return usage("can't listen on "+f.listen+": "+err.Error(), "give another address with --listen")
+		return err
 	}
 	a.note("receiving at %s%s", baseURL(l, false), map[bool]string{true: "",
 		false: " (no secret: nothing is verified)"}[keys != nil])

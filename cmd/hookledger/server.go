@@ -104,9 +104,6 @@ func startServer(ctx context.Context, cfg serverConfig) (_ *server, err error) {
 			err = errors.Join(err, s.closer.close())
 		}
 	}()
-	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
-		return nil, fmt.Errorf("make the data directory: %w", err)
-	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
@@ -124,6 +121,9 @@ func startServer(ctx context.Context, cfg serverConfig) (_ *server, err error) {
 		s.closer.add(func() error { return ignoreClosed(admin.Close()) })
 	}
 
+	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the data directory: %w", err)
+	}
 	cfg.Store.Metrics, cfg.Store.Logger = registry, s.log
 	keys, secrets, err := s.openLedger(ctx, cfg)
 	if err != nil {

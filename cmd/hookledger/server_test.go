@@ -141,3 +141,19 @@ func TestAnOpenStreamEndsWithTheServer(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// What can't have its address says so with exit code 1, and leaves nothing behind: neither a directory nor a lock.
+func TestATakenAddressLeavesNothing(t *testing.T) {
+	t.Parallel()
+	taken := strings.TrimPrefix(newInbox(t).url, "http://")
+	dir := filepath.Join(t.TempDir(), "data")
+	for _, args := range [][]string{{"serve", "--data-dir", dir}, {"receive"}} {
+		code, _, errs := commandLine(t, nil, append(args, "--listen", taken)...)
+		if code != exitFailure || !strings.Contains(errs, "listens on "+taken+" already\nfix:   end it") {
+			t.Errorf("%s: exit code %d\n%s", args, code, errs)
+		}
+	}
+	if there, err := exists(dir); there || err != nil {
+		t.Errorf("it left a data directory: %v", err)
+	}
+}

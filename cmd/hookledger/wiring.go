@@ -9,11 +9,14 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/oklog/ulid/v2"
 
 	"hookledger/delivery"
+	"hookledger/domain"
 	"hookledger/ingest"
 	"hookledger/projections"
 	"hookledger/sources/agenfleet"
@@ -63,9 +66,9 @@ func listen(address, cert, key string) (net.Listener, error) {
 	if (cert == "") != (key == "") {
 		return nil, errors.New("one of --tls-cert and --tls-key is missing: give both, or none for plain HTTP")
 	}
-	l, err := net.Listen("tcp", address) //nolint:noctx // it does not block
+	l, err := bind(address)
 	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w: is another server running there? Give another --listen", address, err)
+		return nil, err
 	}
 	if cert == "" {
 		return l, nil
@@ -76,6 +79,23 @@ func listen(address, cert, key string) (net.Listener, error) {
 	}
 	return tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12,
 		NextProtos: []string{"h2", "http/1.1"}}), nil
+}
+
+// bind opens an address, or says why that can't be.
+func bind(address string) (net.Listener, error) {
+	if _, _, err := net.SplitHostPort(address); err != nil {
+		return nil, usage("the address "+strconv.Quote(address)+" is not valid", "give one like 127.0.0.1:8420 with --listen")
+	}
+	l, err := net.Listen("tcp", address) //nolint:noctx // it does not block
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, domain.Refuse(domain.KindUnavailable, "address_in_use", "something listens on "+address+" already",
+			"end it, or give another address with --listen")
+	case err != nil:
+		return nil, domain.Refuse(domain.KindUnavailable, "address_unusable", "can't listen on "+address+": "+err.Error(),
+			"give another address with --listen")
+	}
+	return l, nil
 }
 
 // baseURL is where a client on this machine finds the listener.
