@@ -36,6 +36,7 @@ func exchangeColumns() []output.Column[exchange] {
 			return t.Request.URL
 		})),
 		status("delivery_status", func(e exchange) string { return e.Delivery.Value.Status }),
+		column("replay_id", func(e exchange) string { return e.Delivery.Value.ReplayID }),
 		column("n", of(func(t apiclient.Attempt) string { return output.Int(t.N) })),
 		column("sent_at", of(func(t apiclient.Attempt) string { return output.Time(t.StartedAt) })),
 		column("signature", of(func(t apiclient.Attempt) string {
@@ -45,20 +46,26 @@ func exchangeColumns() []output.Column[exchange] {
 			return t.Signature.Signatures
 		})),
 		column("answer", of(apiclient.Attempt.Result)),
-		column("answer_body", of(func(t apiclient.Attempt) string {
-			if t.Erased {
-				return "(erased)"
-			}
-			if t.Response == nil {
-				return ""
-			}
-			return t.Response.Body
-		})),
+		{Name: "answer_body", Value: of(answerBody), Max: maxAnswerShown},
+		detail("trigger", of(func(t apiclient.Attempt) string { return t.Trigger })),
 		detail("remote_addr", of(func(t apiclient.Attempt) string { return t.RemoteAddr })),
 		detail("duration_ms", of(func(t apiclient.Attempt) string { return output.Float(t.DurationMS, 3) })),
 		detail("delivery_id", func(e exchange) string { return e.Delivery.Value.ID }),
 		detail("attempt_id", of(func(t apiclient.Attempt) string { return t.ID })),
 	}
+}
+
+// maxAnswerShown is how much of an answer a table has room for; every other format has all of it.
+const maxAnswerShown = 80
+
+func answerBody(t apiclient.Attempt) string {
+	if t.Erased {
+		return "(erased)"
+	}
+	if t.Response == nil {
+		return ""
+	}
+	return t.Response.Body
 }
 
 func newQueryEvent(a *app, r *remote) *cobra.Command {
@@ -76,12 +83,15 @@ func newQueryEvent(a *app, r *remote) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			list := output.NewList(a.printer, exchangeColumns())
+			list, replayed := output.NewList(a.printer, exchangeColumns()), map[string][]string{}
 			for page, err := range apiclient.All[apiclient.Delivery](cmd.Context(), c, path+"/deliveries", nil) {
 				if err != nil {
 					return err
 				}
 				for _, d := range page.Data {
+					if v := d.Value; v.ReplayID != "" {
+						replayed[v.EndpointID] = append(replayed[v.EndpointID], v.ReplayID+" ("+v.Status+")")
+					}
 					if err := addExchanges(cmd, c, list, d); err != nil {
 						return err
 					}
@@ -90,7 +100,14 @@ func newQueryEvent(a *app, r *remote) *cobra.Command {
 			if err := list.Close(); err != nil {
 				return err
 			}
+			if list.Len() == 0 {
+				a.note("no endpoint got it: none that is enabled subscribed to %s when it came", event.Value.Event)
+			}
 			for _, l := range event.Value.LeftOut {
+				if by := replayed[l.EndpointID]; len(by) > 0 {
+					a.note("%s was left out when it came: %s; replayed by %s", l.EndpointID, l.Reason, output.Join(by))
+					continue
+				}
 				a.note("%s subscribes and did not get it: %s", l.EndpointID, l.Reason)
 			}
 			return nil

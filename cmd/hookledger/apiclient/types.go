@@ -95,6 +95,7 @@ type Delivery struct {
 	Event        string          `json:"event"`
 	EndpointID   string          `json:"endpoint_id"`
 	Status       string          `json:"status"`
+	ReplayID     string          `json:"replay_id"` // that scheduled it; empty: it was routed
 	AttemptCount int             `json:"attempt_count"`
 	Code         int             `json:"code"`
 	ErrorCode    string          `json:"error_code"`
