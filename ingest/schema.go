@@ -66,7 +66,7 @@ func (s *schemas) check(t *domain.Tenant, p *Post) (version int, err error) {
 		if !errors.As(err, &invalid) {
 			return 0, fmt.Errorf("check data against the schema of %s: %w", et.Type, err)
 		}
-		return 0, refuse("schema_mismatch", fmt.Sprintf("the data is not a %s (schema version %d): %s",
+		return 0, refuse("schema_mismatch", fmt.Sprintf("the data does not fit %s (schema version %d): %s",
 			et.Type, et.Version, describe(invalid)),
 			"see what it must be with: hookledger event-type get "+et.Type)
 	}
