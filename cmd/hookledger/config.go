@@ -93,7 +93,8 @@ func (a *app) allSettings(cmd *cobra.Command) ([]setting, error) {
 	out := make([]setting, 0, len(found)+len(secretSettings))
 	for _, s := range found {
 		if strings.Count(s.UsedBy, " ") > 5 {
-			s.UsedBy = "clients"
+			own := slices.DeleteFunc(strings.Fields(s.UsedBy), func(n string) bool { return !slices.Contains(offline, n) })
+			s.UsedBy = strings.Join(append([]string{"clients"}, own...), " ")
 		}
 		if s.Name == "output" {
 			s.UsedBy = "all"
@@ -112,6 +113,9 @@ func (a *app) allSettings(cmd *cobra.Command) ([]setting, error) {
 	slices.SortFunc(out, func(x, y setting) int { return strings.Compare(x.Name, y.Name) })
 	return out, nil
 }
+
+// offline are the commands that open stores or ports themselves: a setting of theirs is named beside the clients.
+var offline = []string{"bench", "demo", "ledger", "projection", "serve"}
 
 // shown is a flag's value without the brackets that pflag puts around a list.
 func shown(f *pflag.Flag) string {

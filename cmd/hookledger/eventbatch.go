@@ -93,7 +93,7 @@ func (b *batchSender) run(ctx context.Context, events *eventReader, bar *output.
 		err = nil
 	}
 	if err = errors.Join(sendErr, err); err != nil {
-		b.a.note("%d events were sent before it broke off: go on behind them", b.sum.Sent)
+		b.a.note("events sent before it broke off: %d; go on behind them", b.sum.Sent)
 	}
 	return errors.Join(err, b.finish())
 }

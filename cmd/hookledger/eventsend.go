@@ -55,7 +55,7 @@ takes. Many are sent in batches; each is taken or refused on its own.`,
 		}}
 	f := c.Flags()
 	f.StringVar(&s.event, "event", "", "the event's type")
-	f.StringVar(&s.data, "data", "", "its data: a JSON object, @file, or @- for stdin")
+	f.StringVar(&s.data, "data", "", "its data: a JSON object, @file, or @- for stdin (default {})")
 	f.StringVar(&s.example, "example", "", "send the example of this event type")
 	f.StringVar(&s.id, "id", "", "its id, if it has one of its own: sending it again is then harmless")
 	f.StringVar(&s.subject, "subject", "", "whom or what it is about: what can be erased together one day")

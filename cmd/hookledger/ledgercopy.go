@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -194,9 +195,16 @@ func (a *app) moveHome(move *homeMove, ledgerOnly bool, to *place, mark func() e
 	case move == nil:
 		return "stays in " + to.home, mark()
 	}
+	there, err := exists(filepath.Join(to.home, vaultDir))
+	if err != nil {
+		return "", err
+	}
 	entries, err := move.run(mark)
 	if err != nil {
 		return "", err
+	}
+	if there {
+		return fmt.Sprintf("was in %s already, the same (%d entries)", to.home, entries), nil
 	}
 	return fmt.Sprintf("copied to %s (%d entries)", to.home, entries), nil
 }

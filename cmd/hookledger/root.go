@@ -65,6 +65,7 @@ have a default. Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 not allowed
 	add("check", newStatus(a), newQuery(a), newDelivery(a), newAttempt(a), newRecord(a), newLedger(a), newProjection(a),
 		newSignature(a), newReconcile(a))
 	root.AddCommand(newConfig(a), newVersion(a))
+	root.Version = version
 	return root
 }
 
