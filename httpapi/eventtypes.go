@@ -140,7 +140,7 @@ func (a *api) createEventType(ctx context.Context, c *caller,
 		}
 		return o.state.RegisterEventType(in.Body.Type, want.Description, json.RawMessage(want.Schema),
 			json.RawMessage(want.Example), false)
-	}, want.Schema)
+	}, &want)
 	if err != nil {
 		return nil, err
 	}
@@ -148,15 +148,15 @@ func (a *api) createEventType(ctx context.Context, c *caller,
 	return answerCreated(before, "/v1/event-types/"+et.Type, etag(t.Revision), showEventType(&et)), nil
 }
 
-// registerType decides on an event type in the tenant's stream. schema, where it is known before the decision, must
-// compile.
+// registerType decides on an event type in the tenant's stream. Where its schema and example are known before the
+// decision, they must fit.
 func (a *api) registerType(ctx context.Context, c *caller, parts []string,
-	decide func(*origin[*domain.Tenant]) ([]domain.Fact, error), schema JSONObject) (*domain.Tenant, bool, error) {
+	decide func(*origin[*domain.Tenant]) ([]domain.Fact, error), want *eventTypeConfig) (*domain.Tenant, bool, error) {
 	if err := a.Room(); err != nil {
 		return nil, false, err
 	}
-	if len(schema) > 0 {
-		if err := ingest.CompileSchema(json.RawMessage(schema)); err != nil {
+	if want != nil {
+		if err := ingest.CheckSchema(json.RawMessage(want.Schema), json.RawMessage(want.Example)); err != nil {
 			return nil, false, err
 		}
 	}
@@ -205,10 +205,8 @@ func (a *api) updateEventType(ctx context.Context, c *caller, in *updateEventTyp
 		if err != nil {
 			return nil, err
 		}
-		if len(next.Schema) > 0 {
-			if err := ingest.CompileSchema(json.RawMessage(next.Schema)); err != nil {
-				return nil, err
-			}
+		if err := ingest.CheckSchema(json.RawMessage(next.Schema), json.RawMessage(next.Example)); err != nil {
+			return nil, err
 		}
 		facts, err := o.state.RegisterEventType(in.Type, next.Description, json.RawMessage(next.Schema),
 			json.RawMessage(next.Example), true)

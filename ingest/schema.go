@@ -106,6 +106,30 @@ func CompileSchema(schema json.RawMessage) error {
 		"see https://json-schema.org/draft/2020-12; references must stay within the schema")
 }
 
+// CheckSchema is CompileSchema for one that comes with an example, which must be what the schema asks for: it is sent
+// as it stands.
+func CheckSchema(schema, example json.RawMessage) error {
+	if err := CompileSchema(schema); err != nil || len(schema) == 0 || len(example) == 0 {
+		return err
+	}
+	compiled, err := compile(schema)
+	if err != nil {
+		return err
+	}
+	value, err := parseValue(example)
+	if err != nil {
+		return err
+	}
+	var invalid *jsonschema.ValidationError
+	if err := compiled.Validate(value); errors.As(err, &invalid) {
+		return refuse("example_mismatch", "the example does not fit the schema: "+describe(invalid),
+			"change the example or the schema")
+	} else if err != nil {
+		return fmt.Errorf("check the example against the schema: %w", err)
+	}
+	return nil
+}
+
 // schemaURL is the name that a schema has while it is compiled.
 const schemaURL = "https://schema.invalid/schema.json"
 
