@@ -26,9 +26,9 @@ type FilterInput struct {
 	Event           string    `query:"event" maxLength:"128" doc:"A type, or a pattern such as agent.*" example:"agent.*"`
 	Subject         string    `query:"subject" maxLength:"256" doc:"Opens what the rest selects: 2,000 events a page."`
 	ReplayID        string    `query:"replay_id" maxLength:"128" doc:"Only what this replay scheduled."`
-	Code            int       `query:"code" minimum:"0" maximum:"999" doc:"HTTP status of the (last) response."`
+	Code            int       `query:"code" minimum:"0" maximum:"999" doc:"HTTP status; of a delivery, its last."`
 	CodeClass       string    `query:"code_class" enum:"1xx,2xx,3xx,4xx,5xx" doc:"Likewise, its first digit."`
-	ErrorCode       string    `query:"error_code" maxLength:"64" doc:"Why the (last) attempt failed." example:"timeout"`
+	ErrorCode       string    `query:"error_code" maxLength:"64" doc:"Why the (last) attempt failed; likewise." example:"timeout"`
 	Trigger         string    `query:"trigger" enum:"initial,automatic,manual,replay" doc:"What made the attempt due."`
 	AttemptsAtLeast int       `query:"attempts_at_least" minimum:"0" maximum:"1000000" doc:"Of the delivery."`
 	LatencyAtLeast  string    `query:"latency_at_least" maxLength:"32" doc:"Of the attempt." example:"1.5s"`

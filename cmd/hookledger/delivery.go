@@ -34,6 +34,7 @@ func newDeliveryList(a *app, r *remote) *cobra.Command {
 	l := &listing{}
 	filter := map[string]*string{}
 	c := &cobra.Command{Use: "list", Short: "List deliveries, newest first",
+		Long: "List deliveries, newest first. By more conditions hookledger query deliveries finds them.",
 		Example: "  hookledger delivery list --status exhausted --created-after 24h\n" +
 			"  hookledger delivery list --event-id evt_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C", Args: args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -29,7 +29,7 @@ func (q *querying) flags(c *cobra.Command) {
 		{"endpoint-id", "to this endpoint"}, {"event-id", "of this event"}, {"delivery-id", "of this delivery"},
 		{"replay-id", "that this replay scheduled"},
 		{"subject", "about this subject; what the other conditions select is opened for it, so give a time as well"},
-		{"error-code", "that failed so, such as timeout or connection_refused"},
+		{"error-code", "that failed so, such as timeout or connection_refused; of deliveries the last attempt"},
 		{"trigger", "that were tried for this reason: initial, automatic, manual or replay"},
 		{"latency-at-least", "that took so long, such as 1.5s"},
 		{"remote-addr", "that went to this address, with or without its port"},
@@ -42,7 +42,8 @@ func (q *querying) flags(c *cobra.Command) {
 			"only those whose "+f.usage+" after this: a time, or how long ago, such as 2h")
 		filterFlag(c, q.times, f.name+"-before", "only those whose "+f.usage+" before this, likewise")
 	}
-	c.Flags().StringVar(&q.code, "code", "", "only those with this HTTP status, or class such as 5xx")
+	c.Flags().StringVar(&q.code, "code", "",
+		"only those with this HTTP status, or class such as 5xx; of deliveries the last answer")
 	c.Flags().IntVar(&q.least, "attempts-at-least", 0, "only those with so many attempts")
 	c.Flags().BoolVar(&q.total, "total", false, "also say how many there are, on stderr")
 }
@@ -103,7 +104,9 @@ func newQueryList[T any](a *app, r *remote, what, one, path string, columns []ou
 	q := &querying{}
 	c := &cobra.Command{Use: what, Short: "Find " + what + ", newest first", Args: args(),
 		Long: "Find " + what + " by any mix of conditions, newest first. A condition on an attempt finds deliveries with one such " +
-			"attempt,\na condition on a delivery finds events with one such delivery.\n\nWith --all and -o ndjson, json or csv " +
+			"attempt,\na condition on a delivery finds events with one such delivery. " +
+			"--code and --error-code are of a delivery's last\nattempt: one that failed at first and succeeded since is found by hookledger query attempts --code 5xx.\n\n" +
+			"With --all and -o ndjson, json or csv " +
 			"any number of rows is written as they come.",
 		Example: "  hookledger query " + what + " --event \"agent.*\" --received-after 24h --code 5xx --total\n" +
 			"  hookledger query " + what + " --endpoint-id ep_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C --all -o csv > " + one + ".csv",
