@@ -110,7 +110,8 @@ func TestLongCellsAreCutInAListsTable(t *testing.T) {
 		}
 	}
 	var b bytes.Buffer
-	if err := One(&Printer{Out: &b, Format: Table}, long, nil, "fünfzehn"); err != nil || b.String() != "note  fünfzehn\n" {
+	err := One(&Printer{Out: &b, Format: Table}, long, nil, "fünfzehn")
+	if err != nil || b.String() != "note  fünfzehn\n" {
 		t.Errorf("%q, %v", b.String(), err)
 	}
 }
