@@ -435,7 +435,8 @@ func TestIgnored(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{"esdb://admin:x@h?tls=false": "admin", "esdb://admin:x@h": "",
 		"esdb://h?tls=false": "named", "esdb://h": "", "nonsense": ""} {
-		if got := (&Config{ConnectionString: text, Username: "named", Password: domain.NewSecret("x")}).Ignored(); got != want {
+		cfg := Config{ConnectionString: text, Username: "named", Password: domain.NewSecret("x")}
+		if got := cfg.Ignored(); got != want {
 			t.Errorf("%s: %q", text, got)
 		}
 	}
