@@ -129,10 +129,9 @@ func (l *list) build() (string, []any, error) {
 
 // order adds the range and the order, from behind the cursor on.
 func (l *list) order(sb *sqlbuilder.SelectBuilder, c cursor) {
-	switch {
-	case l.prefix == "":
+	if l.prefix == "" {
 		l.within(sb)
-	default:
+	} else {
 		if !l.CreatedAfter.IsZero() {
 			sb.Where(sb.GreaterEqualThan("id", firstID(l.prefix, l.CreatedAfter)))
 		}
