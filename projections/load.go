@@ -111,6 +111,19 @@ func scanRows(ctx context.Context, q queryer, query string, args []any, scan fun
 	return rows.Err()
 }
 
+// collect gives the rows of a query on what readers see, each as scan reads it.
+func collect[T any](ctx context.Context, p *Projections, query string, args []any,
+	scan func(*sql.Rows, *T) error) ([]T, error) {
+	var out []T
+	err := scanRows(ctx, p.db.r, query, args, func(rows *sql.Rows) error {
+		var row T
+		err := scan(rows, &row)
+		out = append(out, row)
+		return err
+	})
+	return out, p.db.broken(err)
+}
+
 func (b *batch) loadEvents(ctx context.Context, q queryer, tenant string, ids []string) error {
 	for _, id := range ids {
 		err := scanRows(ctx, q, "SELECT "+eventColumns+" FROM events WHERE tenant = ? AND id = ?", []any{tenant, id},

@@ -55,16 +55,9 @@ func (p *Projections) Reconciliation(ctx context.Context, tenant, id string) (do
 // ReconciliationsOf gives the runs of a period that stand at or before the position, the first one first.
 func (p *Projections) ReconciliationsOf(ctx context.Context, tenant string, rules *domain.ReconciliationRules,
 	upTo domain.Position) ([]domain.Reconciliation, error) {
-	var out []domain.Reconciliation
-	err := scanRows(ctx, p.db.r, "SELECT state FROM reconciliations INDEXED BY reconciliations_period WHERE tenant = ? "+
+	return collect(ctx, p, "SELECT state FROM reconciliations INDEXED BY reconciliations_period WHERE tenant = ? "+
 		"AND period_from = ? AND period_to = ? AND position <= ? ORDER BY position", []any{tenant, micros(rules.From),
-		micros(rules.To), int64(upTo)}, func(rows *sql.Rows) error {
-		var r domain.Reconciliation
-		err := scanReconciliation(rows, &r)
-		out = append(out, r)
-		return err
-	})
-	return out, p.db.broken(err)
+		micros(rules.To), int64(upTo)}, scanReconciliation)
 }
 
 const eventsOfPeriod = "SELECT id, event, size, created_at, position FROM events INDEXED BY events_event " +
@@ -75,16 +68,7 @@ const eventsOfPeriod = "SELECT id, event, size, created_at, position FROM events
 func (p *Projections) EventsOf(ctx context.Context, tenant string, q domain.EventQuery, after domain.ReplayCursor,
 	limit int) ([]domain.EventHead, error) {
 	query, args := eventsOfQuery(tenant, q, after, limit)
-	var out []domain.EventHead
-	err := scanRows(ctx, p.db.r, query, args, func(rows *sql.Rows) error {
-		var h domain.EventHead
-		var created int64
-		err := rows.Scan(&h.ID, &h.Type, &h.Size, &created, &h.Position)
-		h.At = fromMicros(created)
-		out = append(out, h)
-		return err
-	})
-	return out, p.db.broken(err)
+	return collect(ctx, p, query, args, scanEventHead)
 }
 
 func eventsOfQuery(tenant string, q domain.EventQuery, after domain.ReplayCursor, limit int) (string, []any) {
@@ -105,15 +89,10 @@ func eventsOfQuery(tenant string, q domain.EventQuery, after domain.ReplayCursor
 
 // DeliveriesOf names the deliveries of an event, whatever scheduled them, with where they go.
 func (p *Projections) DeliveriesOf(ctx context.Context, tenant, event string) ([]domain.DeliveryTo, error) {
-	var out []domain.DeliveryTo
-	err := scanRows(ctx, p.db.r, "SELECT id, endpoint_id FROM deliveries INDEXED BY deliveries_event WHERE tenant = ? "+
-		"AND event_id = ? ORDER BY id", []any{tenant, event}, func(rows *sql.Rows) error {
-		var d domain.DeliveryTo
-		err := rows.Scan(&d.ID, &d.Endpoint)
-		out = append(out, d)
-		return err
+	return collect(ctx, p, "SELECT id, endpoint_id FROM deliveries INDEXED BY deliveries_event WHERE tenant = ? "+
+		"AND event_id = ? ORDER BY id", []any{tenant, event}, func(rows *sql.Rows, d *domain.DeliveryTo) error {
+		return rows.Scan(&d.ID, &d.Endpoint)
 	})
-	return out, p.db.broken(err)
 }
 
 const numbersQuery = "SELECT id, sequence FROM events INDEXED BY events_sequence WHERE tenant = ? AND source = ? AND " +

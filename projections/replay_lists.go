@@ -45,15 +45,7 @@ func (p *Projections) Replay(ctx context.Context, tenant, id string) (domain.Rep
 
 // OpenReplays gives the replays of all tenants for which there is something left to do.
 func (p *Projections) OpenReplays(ctx context.Context) ([]domain.Replay, error) {
-	var out []domain.Replay
-	err := scanRows(ctx, p.db.r, "SELECT state FROM replays INDEXED BY replays_open WHERE ended = 0", nil,
-		func(rows *sql.Rows) error {
-			var r domain.Replay
-			err := scanReplay(rows, &r)
-			out = append(out, r)
-			return err
-		})
-	return out, p.db.broken(err)
+	return collect(ctx, p, "SELECT state FROM replays INDEXED BY replays_open WHERE ended = 0", nil, scanReplay)
 }
 
 const replayCounts = "SELECT status, count(*) FROM deliveries INDEXED BY deliveries_replay_status WHERE tenant = ? AND " +
@@ -105,15 +97,13 @@ func (p *Projections) ReplayDeliveries(ctx context.Context, tenant, replay, afte
 	sb.Where(sb.Equal("tenant", tenant), sb.Equal("replay", replay), "replay <> ''", "status <> 'succeeded'",
 		sb.In("status", in...), sb.GreaterThan("id", after)).OrderBy("id").Limit(limit)
 	query, args := sb.Build()
-	var out []domain.Due
-	err := scanRows(ctx, p.db.r, query, args, func(rows *sql.Rows) error {
+	return collect(ctx, p, query, args, func(rows *sql.Rows, due *domain.Due) error {
 		var d DeliveryRow
 		err := scanDelivery(rows, &d)
-		out = append(out, domain.Due{Tenant: d.Tenant, Endpoint: d.EndpointID, Delivery: d.ID, Event: d.EventID,
-			Replay: d.Replay, DueAt: d.DueAt, Revision: d.Revision})
+		*due = domain.Due{Tenant: d.Tenant, Endpoint: d.EndpointID, Delivery: d.ID, Event: d.EventID, Replay: d.Replay,
+			DueAt: d.DueAt, Revision: d.Revision}
 		return err
 	})
-	return out, p.db.broken(err)
 }
 
 // EventHeads gives the events behind the cursor that the range takes, in the order of (time of receipt, id), at most so
@@ -124,16 +114,14 @@ func (p *Projections) EventHeads(ctx context.Context, tenant string, r domain.Ev
 	if err != nil {
 		return nil, err
 	}
-	var out []domain.EventHead
-	err = scanRows(ctx, p.db.r, query, args, func(rows *sql.Rows) error {
-		var h domain.EventHead
-		var created int64
-		err := rows.Scan(&h.ID, &h.Type, &h.Size, &created, &h.Position)
-		h.At = fromMicros(created)
-		out = append(out, h)
-		return err
-	})
-	return out, p.db.broken(err)
+	return collect(ctx, p, query, args, scanEventHead)
+}
+
+func scanEventHead(rows *sql.Rows, h *domain.EventHead) error {
+	var created int64
+	err := rows.Scan(&h.ID, &h.Type, &h.Size, &created, &h.Position)
+	h.At = fromMicros(created)
+	return err
 }
 
 func headsQuery(tenant string, r domain.EventRange, after domain.ReplayCursor, limit int) (string, []any, error) {
@@ -167,15 +155,10 @@ func headsQuery(tenant string, r domain.EventRange, after domain.ReplayCursor, l
 
 // DeliveriesTo names the deliveries of an event to an endpoint, whatever scheduled them.
 func (p *Projections) DeliveriesTo(ctx context.Context, tenant, event, endpoint string) ([]string, error) {
-	var out []string
-	err := scanRows(ctx, p.db.r, "SELECT id FROM deliveries INDEXED BY deliveries_event WHERE tenant = ? AND event_id = ? "+
-		"AND endpoint_id = ?", []any{tenant, event, endpoint}, func(rows *sql.Rows) error {
-		var id string
-		err := rows.Scan(&id)
-		out = append(out, id)
-		return err
+	return collect(ctx, p, "SELECT id FROM deliveries INDEXED BY deliveries_event WHERE tenant = ? AND event_id = ? "+
+		"AND endpoint_id = ?", []any{tenant, event, endpoint}, func(rows *sql.Rows, id *string) error {
+		return rows.Scan(id)
 	})
-	return out, p.db.broken(err)
 }
 
 // AsOf is the tenant's last record that the rows hold, and where it stands.
