@@ -30,16 +30,11 @@ func TestBillingPage(t *testing.T) {
 	}
 	r.run("go build -o hookledger ./cmd/hookledger")
 	ran := 0
-	for _, block := range shell.FindAllStringSubmatch(page, -1) {
-		for line := range strings.Lines(strings.ReplaceAll(block[1], "\\\n", " ")) {
-			line = strings.Replace(strings.TrimSpace(line), "https://api.agenfleet.ai/api", fleet.URL+agenfleettest.Base, 1)
-			if line == "" {
-				continue
-			}
-			ran++
-			if out := r.step(line); strings.Contains(line, "wrong.csv") != strings.Contains(out, "exit code 5") {
-				t.Errorf("$ %s\n%s", line, out)
-			}
+	for line := range commands(page) {
+		line = strings.Replace(line, "https://api.agenfleet.ai/api", fleet.URL+agenfleettest.Base, 1)
+		ran++
+		if out := r.step(line); strings.Contains(line, "wrong.csv") != strings.Contains(out, "exit code 5") {
+			t.Errorf("$ %s\n%s", line, out)
 		}
 	}
 	if ran < 15 {
@@ -57,8 +52,7 @@ func (r *reader) step(line string) string {
 		r.run(line)
 		return ""
 	}
-	line = strings.ReplaceAll(line, "localhost:3000", "localhost:"+r.port)
-	line = placeholder.ReplaceAllStringFunc(line, func(p string) string { return r.last[strings.TrimSuffix(p, "…")] })
+	line = r.filled(line)
 	out := r.command(r.dir, line)
 	switch {
 	case strings.Contains(line, "source add"):

@@ -12,18 +12,13 @@ func TestCompliancePage(t *testing.T) {
 	r := newReader(t)
 	r.run("go build -o hookledger ./cmd/hookledger")
 	ran := 0
-	for _, block := range shell.FindAllStringSubmatch(read(t, "docs/compliance.md"), -1) {
-		for line := range strings.Lines(block[1]) {
-			if line = strings.TrimSpace(line); line == "" {
-				continue
-			}
-			ran++
-			switch r.step(line); {
-			case strings.Contains(line, "--id alert-17"):
-				r.expect("./hookledger delivery list", "succeeded")
-			case strings.HasSuffix(line, "query event alert-17"):
-				r.expect(line, "v1,")
-			}
+	for line := range commands(read(t, "docs/compliance.md")) {
+		ran++
+		switch r.step(line); {
+		case strings.Contains(line, "--id alert-17"):
+			r.expect("./hookledger delivery list", "succeeded")
+		case strings.HasSuffix(line, "query event alert-17"):
+			r.expect(line, "v1,")
 		}
 	}
 	if ran < 15 {

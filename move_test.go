@@ -21,12 +21,8 @@ func TestEventStoreDBPage(t *testing.T) {
 	r := newReader(t)
 	p := &pageReader{reader: r, address: freeAddress(t)}
 	r.env = append(r.env, "PATH="+binaryDir(t)+string(os.PathListSeparator)+os.Getenv("PATH"))
-	for _, block := range shell.FindAllStringSubmatch(read(t, esdbPage), -1) {
-		for line := range strings.Lines(block[1]) {
-			if line = strings.TrimSpace(line); line != "" {
-				p.run(line)
-			}
-		}
+	for line := range commands(read(t, esdbPage)) {
+		p.run(line)
 	}
 	if d := p.digests; len(d) != 4 || d[0] != d[1] || d[2] != d[3] {
 		t.Errorf("info printed %q: the same before and after each move", d)

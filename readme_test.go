@@ -2,6 +2,7 @@ package hookledger_test
 
 import (
 	"context"
+	"iter"
 	"net"
 	"os"
 	"os/exec"
@@ -24,13 +25,9 @@ func TestREADME(t *testing.T) {
 	t.Parallel()
 	r := newReader(t)
 	ran := 0
-	for _, block := range shell.FindAllStringSubmatch(read(t, "README.md"), -1) {
-		for line := range strings.Lines(strings.ReplaceAll(block[1], "\\\n", " ")) {
-			if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
-				r.run(line)
-				ran++
-			}
-		}
+	for line := range commands(read(t, "README.md")) {
+		r.run(line)
+		ran++
 	}
 	if ran < 10 {
 		t.Errorf("the README holds only %d commands", ran)
@@ -41,6 +38,19 @@ func TestREADME(t *testing.T) {
 	}
 	r.expect("./hookledger record list", "RequestSigned")
 	r.expect("./hookledger record list", "DeliverySucceeded")
+}
+
+// commands are the lines of a page's shell blocks, those that go on behind a backslash as one; comments are none.
+func commands(page string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, block := range shell.FindAllStringSubmatch(page, -1) {
+			for line := range strings.Lines(strings.ReplaceAll(block[1], "\\\n", " ")) {
+				if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") && !yield(line) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // reader is a newcomer with a terminal.
@@ -70,14 +80,7 @@ func newReader(t *testing.T) *reader {
 
 func (r *reader) run(line string) {
 	r.t.Helper()
-	line = strings.ReplaceAll(line, "localhost:3000", "localhost:"+r.port)
-	line = placeholder.ReplaceAllStringFunc(line, func(p string) string {
-		id := r.last[strings.TrimSuffix(p, "…")]
-		if id == "" {
-			r.t.Fatalf("%s: nothing like %s was printed before", line, p)
-		}
-		return id
-	})
+	line = r.filled(line)
 	switch {
 	case line == "go test ./...": // this is part of it, and CI runs it whole
 		if !strings.Contains(read(r.t, ".ci/run"), line) {
@@ -100,6 +103,19 @@ func (r *reader) run(line string) {
 			r.receiver.await(r.t, "order.paid")
 		}
 	}
+}
+
+// filled puts this run's port and the ids that were printed into a line.
+func (r *reader) filled(line string) string {
+	r.t.Helper()
+	line = strings.ReplaceAll(line, "localhost:3000", "localhost:"+r.port)
+	return placeholder.ReplaceAllStringFunc(line, func(p string) string {
+		id := r.last[strings.TrimSuffix(p, "…")]
+		if id == "" {
+			r.t.Fatalf("%s: nothing like %s was printed before", line, p)
+		}
+		return id
+	})
 }
 
 // foreground makes the shell become the program, so that what ends the one ends the other.

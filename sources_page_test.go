@@ -28,19 +28,14 @@ func TestSourcesPage(t *testing.T) {
 		}
 	}
 	ran := 0
-	for _, block := range shell.FindAllStringSubmatch(read(t, "docs/sources.md"), -1) {
-		for line := range strings.Lines(strings.ReplaceAll(block[1], "\\\n", " ")) {
-			line = strings.NewReplacer("https://api.agenfleet.ai/api", fleet.URL+agenfleettest.Base,
-				"http://127.0.0.1:8420", server).Replace(strings.TrimSpace(line))
-			if line == "" {
-				continue
-			}
-			r.run(line)
-			ran++
-			if strings.Contains(line, "--kind agenfleet") { // what is polled comes by itself
-				r.expect("./hookledger event list --event agent.budget_exhausted", "agent.budget_exhausted")
-				r.expect("./hookledger source list", "polled")
-			}
+	for line := range commands(read(t, "docs/sources.md")) {
+		line = strings.NewReplacer("https://api.agenfleet.ai/api", fleet.URL+agenfleettest.Base,
+			"http://127.0.0.1:8420", server).Replace(line)
+		r.run(line)
+		ran++
+		if strings.Contains(line, "--kind agenfleet") { // what is polled comes by itself
+			r.expect("./hookledger event list --event agent.budget_exhausted", "agent.budget_exhausted")
+			r.expect("./hookledger source list", "polled")
 		}
 	}
 	if ran < 12 {
