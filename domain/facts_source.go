@@ -154,18 +154,6 @@ type CostReading struct {
 	Budget json.Number `json:"budget,omitempty"`
 }
 
-// CostSnapshot is what all agents had cost when a source was asked, put together from its records.
-type CostSnapshot struct {
-	Source      string
-	Records     []ulid.ULID // that it stands in
-	ReadAt      time.Time
-	Currency    string
-	Period      string    // of the costs: "daily" or "monthly"
-	PeriodStart time.Time // of the period in which it was read, in the source's time zone
-	Erased      bool      // its content was erased: Costs is empty
-	Costs       []CostReading
-}
-
 // DerivedContent is a derived event as it is posted, byte for byte the same by whoever posts it.
 type DerivedContent struct {
 	ID        string          `json:"id"`

@@ -40,9 +40,9 @@ func TestSnapshotsOfCosts(t *testing.T) {
 		}
 		c.advance(time.Hour)
 	}
-	read := func(from, to time.Time) (out []*domain.CostSnapshot) {
+	read := func(from, to time.Time) (out []*costSnapshot) {
 		t.Helper()
-		for s, err := range Snapshots(t.Context(), b.store, b.vault, "acme", "src_1", from, to) {
+		for s, err := range snapshots(t.Context(), b.store, b.vault, "acme", "src_1", from, to) {
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -15,23 +15,35 @@ import (
 	"hookledger/vault"
 )
 
-// Opener opens what records seal; *vault.Vault is one.
-type Opener interface {
+// costSnapshot is what all agents had cost when a source was asked, put together from its records.
+type costSnapshot struct {
+	Source      string
+	Records     []ulid.ULID // that it stands in
+	ReadAt      time.Time
+	Currency    string
+	Period      string    // of the costs: "daily" or "monthly"
+	PeriodStart time.Time // of the period in which it was read, in the source's time zone
+	Erased      bool      // its content was erased: Costs is empty
+	Costs       []domain.CostReading
+}
+
+// opener opens what records seal; *vault.Vault is one.
+type opener interface {
 	Open(ctx context.Context, p vault.Place, s *domain.Sealed) ([]byte, error)
 }
 
-// Snapshots yields the cost snapshots of a source that were read from a time on, and before another, in order; each
+// snapshots yields the cost snapshots of a source that were read from a time on, and before another, in order; each
 // with the currency and the period of the configuration that it was read by. It works for removed sources too. An error
 // is yielded once, last.
-func Snapshots(ctx context.Context, r ledger.Reader, v Opener, tenant, source string,
-	from, to time.Time) iter.Seq2[*domain.CostSnapshot, error] {
-	return func(yield func(*domain.CostSnapshot, error) bool) {
+func snapshots(ctx context.Context, r ledger.Reader, v opener, tenant, source string,
+	from, to time.Time) iter.Seq2[*costSnapshot, error] {
+	return func(yield func(*costSnapshot, error) bool) {
 		configs, err := configurations(ctx, r, tenant, source)
 		if err != nil {
 			yield(nil, err)
 			return
 		}
-		var last *domain.CostSnapshot // a large one stands in several records
+		var last *costSnapshot // a large one stands in several records
 		for rec, err := range r.ReadStream(ctx, domain.PollStream(tenant, source), 0) {
 			if err != nil {
 				yield(nil, fmt.Errorf("read the costs of %s: %w", source, err))
@@ -76,8 +88,8 @@ func configurations(ctx context.Context, r ledger.Reader, tenant,
 }
 
 // extend puts a record's costs to the snapshot, or begins one.
-func extend(ctx context.Context, v Opener, to *domain.CostSnapshot, rec *domain.Record, f *domain.SourcePolled,
-	configs map[ulid.ULID]domain.SourceConfig) (*domain.CostSnapshot, error) {
+func extend(ctx context.Context, v opener, to *costSnapshot, rec *domain.Record, f *domain.SourcePolled,
+	configs map[ulid.ULID]domain.SourceConfig) (*costSnapshot, error) {
 	if to == nil {
 		c, ok := configs[f.Config]
 		if !ok || c.Poll == nil {
@@ -88,7 +100,7 @@ func extend(ctx context.Context, v Opener, to *domain.CostSnapshot, rec *domain.
 			return nil, err
 		}
 		start := periodOf(dayOf(f.Begun, loc), c.Poll.CostPeriod).start(loc)
-		to = &domain.CostSnapshot{Source: rec.Stream.ID(), ReadAt: f.Begun, Currency: c.Poll.Currency,
+		to = &costSnapshot{Source: rec.Stream.ID(), ReadAt: f.Begun, Currency: c.Poll.Currency,
 			Period: c.Poll.CostPeriod, PeriodStart: start}
 	}
 	to.Records = append(to.Records, rec.ID)
