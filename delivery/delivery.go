@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"sync"
 	"time"
@@ -58,6 +59,7 @@ type EgressConfig struct {
 	AllowCIDR  []netip.Prefix // allowed on any port, although not public
 	AllowPorts []uint16       // narrows public addresses to these ports
 	Dev        bool           // allows loopback, on any port
+	Resolver   *net.Resolver  // looks names up; nil: Go's own, as the system's configuration says
 }
 
 // Defaults of Config. An attempt at a quick receiver spends nearly all its time waiting for the ledger's disk, twice:
@@ -92,8 +94,10 @@ type Config struct {
 	// ShutdownGrace is how long attempts under way may still run when Run's context has ended.
 	ShutdownGrace time.Duration
 	Egress        EgressConfig
-	Logger        *slog.Logger          // nil: silent
-	Metrics       prometheus.Registerer // nil: none
+	// Dial reaches receivers in place of the guarded dialer: over a network that is simulated. nil: the guarded dialer.
+	Dial    func(ctx context.Context, network, address string) (net.Conn, error)
+	Logger  *slog.Logger          // nil: silent
+	Metrics prometheus.Registerer // nil: none
 }
 
 // Delivery runs the attempts. Make it with New, run it once.

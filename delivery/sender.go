@@ -32,12 +32,16 @@ const (
 type sender struct {
 	transport http.RoundTripper
 	dialer    *net.Dialer
+	reach     func(ctx context.Context, network, address string) (net.Conn, error) // the dialer's
 	now       func() time.Time
 }
 
 func newSender(cfg *Config) *sender {
 	s := &sender{now: cfg.Now, dialer: &net.Dialer{Timeout: domain.MaxTimeout, Control: newGuard(cfg.Egress).control,
 		Resolver: &net.Resolver{PreferGo: true}}}
+	if s.reach = cfg.Dial; s.reach == nil {
+		s.reach = s.dialer.DialContext
+	}
 	s.transport = &http.Transport{
 		DialContext:     s.dial,
 		TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12},

@@ -169,7 +169,7 @@ func (s *sender) dial(ctx context.Context, network, addr string) (net.Conn, erro
 		DNSStart: func(httptrace.DNSStartInfo) { dnsStart = time.Now(); at(phaseDNS) },
 		DNSDone:  func(httptrace.DNSDoneInfo) { c.dns = time.Since(dnsStart); at(phaseConnect) },
 	})
-	raw, err := s.dialer.DialContext(ctx, network, addr)
+	raw, err := s.reach(ctx, network, addr)
 	if err != nil {
 		return nil, err
 	}
