@@ -147,7 +147,8 @@ func (d *Delivery) Start(s Start) []Record {
 	signed.Attempt = s.Attempt
 	facts = append(facts, &AttemptStarted{Attempt: s.Attempt, N: d.Attempts + 1, EndpointRevision: s.EndpointRevision,
 		Trigger: trigger, Forced: d.confirmed, Method: s.Method, Host: s.Host, Headers: headers,
-		Timeout: Duration(s.Timeout), StartedAt: s.At, Node: s.Node}, &signed)
+		Timeout: Duration(s.Timeout), StartedAt: s.At, Node: s.Node,
+		Endpoint: cmp.Or(d.Endpoint, s.Due.Endpoint)}, &signed)
 	return s.Records(DeliveryStream(s.Due.Tenant, s.Due.Delivery), s.Due.Tenant, s.Due.Event, cause, facts...)
 }
 

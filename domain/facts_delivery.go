@@ -86,6 +86,9 @@ type AttemptStarted struct {
 	Timeout          Duration  `json:"timeout"`
 	StartedAt        time.Time `json:"started_at"`
 	Node             string    `json:"node"` // the process: no two lives share a name
+	// Endpoint is whose attempt it is, so that its health is folded without the delivery's first record; records of a time
+	// when it was not written have none.
+	Endpoint string `json:"endpoint,omitempty"`
 }
 
 // RequestSigned is the signature of an attempt's request, exactly as it goes on the wire.

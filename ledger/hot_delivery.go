@@ -27,7 +27,7 @@ func writeAttemptStarted(w writer, f *domain.AttemptStarted) writer {
 		int(`,"endpoint_revision":`, int64(f.EndpointRevision)).str(`,"trigger":`, string(f.Trigger)).
 		flag(`,"forced":true`, f.Forced).str(`,"method":`, f.Method).str(`,"host":`, f.Host)
 	return list(w, `,"headers":`, f.Headers, writeHeader).duration(`,"timeout":`, f.Timeout).
-		time(`,"started_at":`, f.StartedAt).str(`,"node":`, f.Node).lit("}")
+		time(`,"started_at":`, f.StartedAt).str(`,"node":`, f.Node).strNonzero(`,"endpoint":`, f.Endpoint).lit("}")
 }
 
 func readAttemptStarted(p *parser, f *domain.AttemptStarted) {
@@ -42,6 +42,7 @@ func readAttemptStarted(p *parser, f *domain.AttemptStarted) {
 	f.Timeout = p.duration(`,"timeout":`)
 	f.StartedAt = p.time(`,"started_at":`)
 	f.Node = p.str(`,"node":`)
+	f.Endpoint = p.strNonzero(`,"endpoint":`)
 	p.lit("}")
 }
 

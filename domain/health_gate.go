@@ -1,0 +1,69 @@
+package domain
+
+import (
+	"time"
+
+	"github.com/oklog/ulid/v2"
+)
+
+// Why an endpoint's health holds its deliveries back.
+const (
+	HoldBreakerOpen = "breaker_open" // nothing but failures: nothing starts before a probe may
+	HoldSlowedDown  = "slowed_down"  // the receiver said 429, 502, 503 or 504 with a Retry-After
+)
+
+// Gate is what an endpoint's health lets through at a time. The zero Gate lets everything through.
+type Gate struct {
+	Hold    string    // empty, HoldBreakerOpen or HoldSlowedDown: nothing starts
+	Since   time.Time // of the hold
+	Until   time.Time // when the hold ends by itself at the latest
+	Places  int       // at most so many attempts in flight; 0: no bound. Of a half-open breaker 1, the probe
+	Because ulid.ULID // the record that caused it
+}
+
+// Kinds of what follows from an endpoint's records in another stream.
+const (
+	FollowDisableGone    = "disable_gone"    // the receiver said 410: the endpoint is to be disabled
+	FollowDisableFailing = "disable_failing" // nothing but failures for disable_after: likewise
+	FollowFailing        = "endpoint.failing"
+	FollowRecovered      = "endpoint.recovered"
+	FollowDisabled       = "endpoint.disabled"
+	FollowExhausted      = "delivery.exhausted"
+	FollowChannelEnded   = "channel_ended" // a delivery to a channel succeeded or is exhausted
+)
+
+// FollowUp is something that follows from a record in another stream. It stays pending until it was done; whoever does
+// it derives the ids of its records from the Evidence, so that a repeat is a duplicate.
+type FollowUp struct {
+	Kind     string // one of Follow…
+	Tenant   string
+	Endpoint string    // empty where only the Delivery says it: a late 2xx ended it
+	Delivery string    // the delivery that the Evidence is about; empty for FollowDisabled
+	Evidence ulid.ULID // the record that it follows from
+	Position Position  // of the Evidence
+	At       time.Time // when the Evidence was recorded
+
+	First    ulid.ULID // of an unbroken row of failures: the record that began it
+	Since    time.Time // when that was recorded
+	Failures int       // in the row
+	Code     string    // what the last failure was: "timeout", "503"; or why the endpoint was disabled
+}
+
+// HealthConfig are the thresholds of health. They are part of what a state is computed from: with others, the same
+// records give other states.
+type HealthConfig struct {
+	// BreakAfter is the number of failures in a row that opens the breaker; 0: it never opens.
+	BreakAfter int
+	// BreakFor is how long the breaker first stays open; it doubles with each probe that fails, up to BreakAtMost.
+	BreakFor, BreakAtMost time.Duration
+	// DisableAfter of nothing but failures the endpoint is to be disabled; 0: never. An endpoint's own setting wins.
+	DisableAfter time.Duration
+	// Places is how many attempts an endpoint has in flight at most that sets no max_in_flight.
+	Places int
+}
+
+// DefaultHealthConfig gives what a server uses that is told nothing else.
+func DefaultHealthConfig() HealthConfig {
+	return HealthConfig{BreakAfter: 10, BreakFor: 30 * time.Second, BreakAtMost: 5 * time.Minute,
+		DisableAfter: 5 * 24 * time.Hour, Places: 512}
+}
