@@ -39,6 +39,7 @@ type FollowUp struct {
 	Tenant   string
 	Endpoint string    // empty where only the Delivery says it: a late 2xx ended it
 	Delivery string    // the delivery that the Evidence is about; empty for FollowDisabled
+	Event    string    // and its event
 	Evidence ulid.ULID // the record that it follows from
 	Position Position  // of the Evidence
 	At       time.Time // when the Evidence was recorded
@@ -48,6 +49,17 @@ type FollowUp struct {
 	Failures int       // in the row
 	Code     string    // what the last failure was: "timeout", "503"; or why the endpoint was disabled
 }
+
+// ID is the same each time that the same follow-up is found. What is done about it is recorded under ids derived from
+// it: an event's is NewID(PrefixEvent, f.ID()). So a follow-up that is found again, after a crash or when everything is
+// folded anew, is a duplicate; and once that event, or the EndpointDisabled that cites the Evidence, is on the ledger,
+// the fold itself knows that it was done.
+func (f *FollowUp) ID() ulid.ULID {
+	return DerivedID(f.At, "follow_up", f.Kind, f.Tenant, f.Evidence.String())
+}
+
+// Decides says that the follow-up disables its endpoint, and so is no event.
+func (f *FollowUp) Decides() bool { return f.Kind == FollowDisableGone || f.Kind == FollowDisableFailing }
 
 // HealthConfig are the thresholds of health. They are part of what a state is computed from: with others, the same
 // records give other states.
