@@ -18,7 +18,7 @@ var update = flag.Bool("update", false, "write what docs/records.md must say, in
 
 const goldenFiles = "ledger/testdata/golden"
 
-var goldenBlock = regexp.MustCompile("(?s)<!-- golden ([A-Za-z]+\\.v[0-9]+) -->\n```json\n(.*?)```\n")
+var goldenBlock = regexp.MustCompile("(?s)<!-- golden ([A-Za-z]+\\.v[0-9]+(?:\\.[a-z_]+)?) -->\n```json\n(.*?)```\n")
 
 // TestRecordsPage keeps docs/records.md equal to the golden files: each of them stands there, and nothing else.
 func TestRecordsPage(t *testing.T) {

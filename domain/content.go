@@ -23,6 +23,14 @@ type FailureContent struct {
 	Message string `json:"message"`
 }
 
+// CancelContent is what DeliveryCancelled seals: why, in the words of who asked for it.
+type CancelContent struct {
+	Note string `json:"note"`
+}
+
+// MaxCancelNote bounds those words, in bytes.
+const MaxCancelNote = 1024
+
 // Limits of content, in bytes.
 const (
 	MaxBody            = 512 << 10 // of a posted event

@@ -206,13 +206,30 @@ type DeliveryExhausted struct {
 	Reason   string `json:"reason"` // "schedule", "interruptions"
 }
 
+// Reasons of DeliveryCancelled.
+const (
+	CancelEndpointRemoved = "endpoint_removed"
+	CancelErased          = "erased"
+	CancelReplay          = "replay_cancelled"
+	CancelRequested       = "requested" // somebody asked for it: the record's actor
+)
+
 type DeliveryCancelled struct {
-	Reason string `json:"reason"` // "endpoint_removed", "erased"
+	Reason  string  `json:"reason"`
+	Content *Sealed `json:"content,omitempty"` // CancelContent, where who asked for it said why
 }
 
-// RetryRequested is a person's or an API's retry; it makes the delivery due at once.
+// RetryRequested is a person's or an API's retry; it makes the delivery due at once. All but Force says what it does to
+// the schedule; a record without N is of a time when that was not written.
 type RetryRequested struct {
 	Force bool `json:"force,omitempty"` // asked for although the delivery had succeeded
+	N     int  `json:"n,omitempty"`     // of the attempt to come
+	// InPlaceOf is when the attempt was due whose place this one takes; zero: the delivery had ended, and is reopened.
+	InPlaceOf time.Time `json:"in_place_of,omitzero"`
+	// NextStep of the schedule, from 1, is what a failure takes, and NextWait its wait before jitter; 0: a failure exhausts
+	// the delivery.
+	NextStep int      `json:"next_step,omitempty"`
+	NextWait Duration `json:"next_wait,omitempty"`
 }
 
 func (*EventReceived) RecordType() string      { return "EventReceived" }

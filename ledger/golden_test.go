@@ -25,6 +25,12 @@ func goldenPath(name string, version int) string {
 	return filepath.Join("testdata", "golden", fmt.Sprintf("%s.v%d.json", name, version))
 }
 
+// addedPath is where a record with fields that were added to its version stands: TYPE.vN.NAME.json.
+func addedPath(a addedField) string {
+	return filepath.Join("testdata", "golden",
+		fmt.Sprintf("%s.v%d.%s.json", a.fact.RecordType(), a.fact.RecordVersion(), a.name))
+}
+
 // TestGolden_OldRecordsLoadForEver holds every version of every type that a ledger can hold against its file.
 func TestGolden_OldRecordsLoadForEver(t *testing.T) {
 	if *update {
@@ -35,33 +41,46 @@ func TestGolden_OldRecordsLoadForEver(t *testing.T) {
 		for version, row := range known {
 			t.Run(fmt.Sprintf("%s.v%d", name, version), func(t *testing.T) {
 				t.Parallel()
-				raw, err := os.ReadFile(goldenPath(name, version))
-				if err != nil {
-					t.Fatalf("%v: write it with go test ./ledger -run Golden -update, and never edit it again", err)
-				}
-				var g golden
-				if err := json.Unmarshal(raw, &g); err != nil {
-					t.Fatal(err)
-				}
-				rec, err := Decode(g.Header, g.Body)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if rec.Fact.RecordType() != name {
-					t.Fatalf("decoded a %s", rec.Fact.RecordType())
-				}
-				if row.encode == nil {
-					return // an older version is only read
-				}
-				if got := AppendHeader(nil, rec); string(got) != string(g.Header) {
-					t.Errorf("header\n got %s\nwant %s", got, g.Header)
-				}
-				got, err := AppendBody(nil, rec)
-				if err != nil || string(got) != string(g.Body) {
-					t.Errorf("body (%v)\n got %s\nwant %s", err, got, g.Body)
-				}
+				holds(t, goldenPath(name, version), name, row)
 			})
 		}
+	}
+	for _, a := range addedFields() {
+		name := a.fact.RecordType()
+		t.Run(filepath.Base(addedPath(a)), func(t *testing.T) {
+			t.Parallel()
+			holds(t, addedPath(a), name, types[name][a.fact.RecordVersion()])
+		})
+	}
+}
+
+// holds reads a golden file's record, and writes it to the same bytes.
+func holds(t *testing.T, path, name string, row *recordType) {
+	t.Helper()
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatalf("%v: write it with go test ./ledger -run Golden -update, and never edit it again", err)
+	}
+	var g golden
+	if err := json.Unmarshal(raw, &g); err != nil {
+		t.Fatal(err)
+	}
+	rec, err := Decode(g.Header, g.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rec.Fact.RecordType() != name {
+		t.Fatalf("decoded a %s", rec.Fact.RecordType())
+	}
+	if row.encode == nil {
+		return // an older version is only read
+	}
+	if got := AppendHeader(nil, rec); string(got) != string(g.Header) {
+		t.Errorf("header\n got %s\nwant %s", got, g.Header)
+	}
+	got, err := AppendBody(nil, rec)
+	if err != nil || string(got) != string(g.Body) {
+		t.Errorf("body (%v)\n got %s\nwant %s", err, got, g.Body)
 	}
 }
 
@@ -73,6 +92,9 @@ func TestGolden_NothingIsLeftOver(t *testing.T) {
 		for version := range known {
 			want[filepath.Base(goldenPath(name, version))] = true
 		}
+	}
+	for _, a := range addedFields() {
+		want[filepath.Base(addedPath(a))] = true
 	}
 	entries, err := os.ReadDir(filepath.Join("testdata", "golden"))
 	if err != nil {
@@ -87,8 +109,14 @@ func TestGolden_NothingIsLeftOver(t *testing.T) {
 
 func writeMissingGolden(t *testing.T) {
 	t.Helper()
+	missing := map[string]domain.Fact{}
 	for _, f := range samples() {
-		path := goldenPath(f.RecordType(), f.RecordVersion())
+		missing[goldenPath(f.RecordType(), f.RecordVersion())] = f
+	}
+	for _, a := range addedFields() {
+		missing[addedPath(a)] = a.fact
+	}
+	for path, f := range missing {
 		if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
