@@ -67,7 +67,7 @@ func (d *Delivery) Evolve(r *Record) {
 		}
 	case *ResponseReceived:
 		d.close(f.Attempt)
-		d.confirmed = d.confirmed || taken(f.Status)
+		d.confirmed = d.confirmed || f.Taken()
 	case *AttemptFailed:
 		d.close(f.Attempt)
 	case *AttemptInterrupted:
@@ -117,7 +117,8 @@ type Start struct {
 	Headers          []Header // HeaderWebhookReplay is added to a replay's, and to what was confirmed before
 	Timeout          time.Duration
 	Node             string
-	Signed           RequestSigned // Attempt is filled in
+	Content          *Sealed       // sealed for the record that StartedAs names
+	Signed           RequestSigned // Attempt is filled in; without a scheme nothing is signed, and nothing recorded
 }
 
 // Start decides on an attempt: the intent and the signature, with DeliveryScheduled before them at the first. It
@@ -133,23 +134,39 @@ func (d *Delivery) Start(s Start) []Record {
 		facts = append(facts, d.scheduled(s.Due, s.Policy))
 	}
 	headers, trigger, replay := s.Headers, d.next, d.replay(s.Due)
-	mark := replay
-	if d.confirmed && mark == "" {
-		mark = s.Due.Delivery
-	}
-	if mark != "" {
+	if mark := d.Mark(s.Due); mark != "" {
 		headers = append(append(make([]Header, 0, len(headers)+1), headers...), Header{HeaderWebhookReplay, mark})
 	}
 	if replay != "" && trigger == TriggerInitial {
 		trigger = TriggerReplay
 	}
-	signed := s.Signed
-	signed.Attempt = s.Attempt
 	facts = append(facts, &AttemptStarted{Attempt: s.Attempt, N: d.Attempts + 1, EndpointRevision: s.EndpointRevision,
 		Trigger: trigger, Forced: d.confirmed, Method: s.Method, Host: s.Host, Headers: headers,
 		Timeout: Duration(s.Timeout), StartedAt: s.At, Node: s.Node,
-		Endpoint: cmp.Or(d.Endpoint, s.Due.Endpoint)}, &signed)
+		Endpoint: cmp.Or(d.Endpoint, s.Due.Endpoint), Content: s.Content})
+	if s.Signed.Scheme != "" {
+		signed := s.Signed
+		signed.Attempt = s.Attempt
+		facts = append(facts, &signed)
+	}
 	return s.Records(DeliveryStream(s.Due.Tenant, s.Due.Delivery), s.Due.Tenant, s.Due.Event, cause, facts...)
+}
+
+// StartedAs is the id that AttemptStarted gets from a Start with this stamp.
+func (d *Delivery) StartedAs(s Stamp) ulid.ULID {
+	if d.Revision == NoStream {
+		return IDAt(s.Base, 1)
+	}
+	return s.Base
+}
+
+// Mark is what a request that repeats an event is marked with: the replay that sends it, or, where the receiver has
+// confirmed it before, the delivery itself. It is empty for all others.
+func (d *Delivery) Mark(due Due) string {
+	if mark := d.replay(due); mark != "" || !d.confirmed {
+		return mark
+	}
+	return due.Delivery
 }
 
 func (d *Delivery) scheduled(due Due, policy RetryPolicy) *DeliveryScheduled {
@@ -173,12 +190,11 @@ type Outcome struct {
 	Failure      *AttemptFailed
 	Jitter       float64 // -1 to 1, drawn by the caller
 	EndpointGone bool    // the endpoint was removed meanwhile: no retry follows
+	Rejected     bool    // the answer is the service's last word on this event: no retry follows
 }
 
-// Succeeded says whether the receiver took the event: a 2xx, whole.
-func (o *Outcome) Succeeded() bool { return o.Response != nil && taken(o.Response.Status) }
-
-func taken(status int) bool { return status >= 200 && status < 300 }
+// Succeeded says whether the receiver took the event: a 2xx, whole, with which the service confirms.
+func (o *Outcome) Succeeded() bool { return o.Response != nil && o.Response.Taken() }
 
 // Finish decides on an outcome, always together with what follows from it. The outcome of an attempt that is no longer
 // the open one, or of a delivery that has ended, is late: a 2xx still ends a delivery that is not ended, anything else
@@ -214,6 +230,9 @@ func (d *Delivery) Finish(o Outcome) []Record {
 }
 
 func (d *Delivery) retryOrExhaust(o Outcome) Fact {
+	if o.Rejected {
+		return &DeliveryExhausted{Attempts: d.Attempts, Last: o.Attempt, Reason: "rejected"}
+	}
 	wait, ok := d.Policy.Backoff(d.Step, o.Jitter)
 	if !ok || d.single {
 		return &DeliveryExhausted{Attempts: d.Attempts, Last: o.Attempt, Reason: "schedule"}

@@ -89,6 +89,8 @@ type AttemptStarted struct {
 	// Endpoint is whose attempt it is, so that its health is folded without the delivery's first record; records of a time
 	// when it was not written have none.
 	Endpoint string `json:"endpoint,omitempty"`
+	// Content is what goes on the wire, where the destination renders a message of its own; sealed.
+	Content *Sealed `json:"content,omitempty"`
 }
 
 // RequestSigned is the signature of an attempt's request, exactly as it goes on the wire.
@@ -132,7 +134,12 @@ type ResponseReceived struct {
 	Timings    Timings   `json:"timings"`
 	RetryAfter Duration  `json:"retry_after,omitempty"` // that the receiver asked for
 	Late       bool      `json:"late,omitempty"`        // came when the attempt was no longer the open one
+	// Unconfirmed says that the answer, for all its 2xx, is not what the service confirms with.
+	Unconfirmed bool `json:"unconfirmed,omitempty"`
 }
+
+// Taken says that the receiver confirmed to have the event.
+func (f *ResponseReceived) Taken() bool { return f.Status >= 200 && f.Status < 300 && !f.Unconfirmed }
 
 // ErrorCode says why an attempt failed without a usable answer.
 type ErrorCode string
@@ -203,7 +210,7 @@ type DeliverySucceeded struct {
 type DeliveryExhausted struct {
 	Attempts int    `json:"attempts"`
 	Last     string `json:"last"`   // the last attempt
-	Reason   string `json:"reason"` // "schedule", "interruptions"
+	Reason   string `json:"reason"` // "schedule", "interruptions", "rejected"
 }
 
 // Reasons of DeliveryCancelled.

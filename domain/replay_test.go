@@ -225,7 +225,8 @@ func TestSemantics_AReplayIsMarkedOnTheWire(t *testing.T) {
 	at := time.Unix(3_000_000, 0)
 	for n, want := range []domain.Trigger{domain.TriggerReplay, domain.TriggerAutomatic} {
 		records := d.Start(domain.Start{Stamp: domain.Stamp{At: at, Base: ulid.ULID{15: byte(10 * n)}}, Due: due,
-			Policy: domain.RetryPolicy{Schedule: []domain.Duration{0}}, Attempt: fmt.Sprint("att_", n)})
+			Policy: domain.RetryPolicy{Schedule: []domain.Duration{0}}, Attempt: fmt.Sprint("att_", n),
+			Signed: domain.RequestSigned{Scheme: domain.SchemeV1}})
 		started := records[len(records)-2].Fact.(*domain.AttemptStarted)
 		if s, ok := records[0].Fact.(*domain.DeliveryScheduled); n == 0 && (!ok || s.Cause != "rpl_1") {
 			t.Errorf("scheduled as %+v", records[0].Fact)

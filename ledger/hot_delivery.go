@@ -26,8 +26,12 @@ func writeAttemptStarted(w writer, f *domain.AttemptStarted) writer {
 	w = w.str(`{"attempt":`, f.Attempt).int(`,"n":`, int64(f.N)).
 		int(`,"endpoint_revision":`, int64(f.EndpointRevision)).str(`,"trigger":`, string(f.Trigger)).
 		flag(`,"forced":true`, f.Forced).str(`,"method":`, f.Method).str(`,"host":`, f.Host)
-	return list(w, `,"headers":`, f.Headers, writeHeader).duration(`,"timeout":`, f.Timeout).
-		time(`,"started_at":`, f.StartedAt).str(`,"node":`, f.Node).strNonzero(`,"endpoint":`, f.Endpoint).lit("}")
+	w = list(w, `,"headers":`, f.Headers, writeHeader).duration(`,"timeout":`, f.Timeout).
+		time(`,"started_at":`, f.StartedAt).str(`,"node":`, f.Node).strNonzero(`,"endpoint":`, f.Endpoint)
+	if f.Content != nil {
+		w = w.sealed(`,"content":`, f.Content)
+	}
+	return w.lit("}")
 }
 
 func readAttemptStarted(p *parser, f *domain.AttemptStarted) {
@@ -43,6 +47,11 @@ func readAttemptStarted(p *parser, f *domain.AttemptStarted) {
 	f.StartedAt = p.time(`,"started_at":`)
 	f.Node = p.str(`,"node":`)
 	f.Endpoint = p.strNonzero(`,"endpoint":`)
+	if p.at(`,"content":`) {
+		if f.Content = p.sealed(`,"content":`); f.Content == nil {
+			p.fail("omission")
+		}
+	}
 	p.lit("}")
 }
 

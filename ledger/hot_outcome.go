@@ -14,7 +14,7 @@ func writeResponseReceived(w writer, f *domain.ResponseReceived) writer {
 	if f.RetryAfter != 0 {
 		w = w.duration(`,"retry_after":`, f.RetryAfter)
 	}
-	return w.flag(`,"late":true`, f.Late).lit("}")
+	return w.flag(`,"late":true`, f.Late).flag(`,"unconfirmed":true`, f.Unconfirmed).lit("}")
 }
 
 func readResponseReceived(p *parser, f *domain.ResponseReceived) {
@@ -36,6 +36,7 @@ func readResponseReceived(p *parser, f *domain.ResponseReceived) {
 		}
 	}
 	f.Late = p.has(`,"late":true`)
+	f.Unconfirmed = p.has(`,"unconfirmed":true`)
 	p.lit("}")
 }
 
