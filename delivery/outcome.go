@@ -16,12 +16,17 @@ import (
 	"hookledger/vault"
 )
 
+// remoteAlert is how crypto/tls names an alert that the other side sent, which has no type of its own. Those about
+// certificates are about the client's: a server's is for the client to refuse.
+const remoteAlert = "remote error"
+
 // maxMessage bounds the error text that is kept, in bytes.
 const maxMessage = 1024
 
 // classify gives the code of a failed request, and moves the phase to where the error says that it was.
 func classify(err error, at *phase) domain.ErrorCode {
 	var (
+		lost      *nameError
 		dns       *net.DNSError
 		op        *net.OpError
 		netErr    net.Error
@@ -33,6 +38,12 @@ func classify(err error, at *phase) domain.ErrorCode {
 	)
 	inTLS := func(code domain.ErrorCode) domain.ErrorCode { *at = phaseTLS; return code }
 	switch {
+	case errors.As(err, &lost):
+		*at = phaseDNS
+		if lost.slow {
+			return domain.CodeTimeout
+		}
+		return domain.CodeDNS
 	case domain.Code(err) == string(domain.CodeBlocked):
 		*at = phaseConnect
 		return domain.CodeBlocked
@@ -54,6 +65,11 @@ func classify(err error, at *phase) domain.ErrorCode {
 	case errors.As(err, &name):
 		return inTLS(domain.CodeTLSName)
 	case errors.As(err, &record), errors.As(err, &alert):
+		return inTLS(domain.CodeTLS)
+	case errors.As(err, &op) && op.Op == remoteAlert:
+		if strings.Contains(op.Err.Error(), "certificate") || strings.Contains(op.Err.Error(), "access denied") {
+			return inTLS(domain.CodeTLSClientCert)
+		}
 		return inTLS(domain.CodeTLS)
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return domain.CodeRefused

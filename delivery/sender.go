@@ -31,14 +31,16 @@ const (
 // sender is the one egress client: no proxy, no redirects, no decompression, no cookies, and nothing is sent twice.
 type sender struct {
 	transport http.RoundTripper
-	dialer    *net.Dialer
+	dialer    *outlet
 	reach     func(ctx context.Context, network, address string) (net.Conn, error) // the dialer's
 	now       func() time.Time
+
+	ownMu sync.Mutex
+	own   map[string]*ownWire // of client certificates, by their ids in the vault; ownMu guards it
 }
 
 func newSender(cfg *Config) *sender {
-	s := &sender{now: cfg.Now, dialer: &net.Dialer{Timeout: domain.MaxTimeout, Control: newGuard(cfg.Egress).control,
-		Resolver: &net.Resolver{PreferGo: true}}}
+	s := &sender{now: cfg.Now, dialer: newOutlet(cfg.Egress, domain.MaxTimeout, cfg.Logger)}
 	if s.reach = cfg.Dial; s.reach == nil {
 		s.reach = s.dialer.DialContext
 	}
@@ -62,6 +64,7 @@ func (s *sender) close() {
 	if t, ok := s.transport.(*http.Transport); ok {
 		t.CloseIdleConnections()
 	}
+	s.closeOwn()
 }
 
 // result is what a request came to: an answer, or err with what is known about it. release it when it was recorded.
@@ -118,7 +121,7 @@ func (s *sender) send(parent context.Context, p *prepared) (r *result) {
 	// headers. GetBody stays nil: with it, and on a connection that breaks, the Transport would send it again.
 	req := (&http.Request{Method: p.method, URL: p.target.url, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: p.header, Body: io.NopCloser(bytes.NewReader(p.body)), ContentLength: int64(len(p.body))}).WithContext(ctx)
-	resp, err := s.transport.RoundTrip(req)
+	resp, err := s.wire(p).RoundTrip(req)
 	if err != nil {
 		return r.fail(cause(ctx, err), w)
 	}
