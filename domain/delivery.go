@@ -35,9 +35,10 @@ type Delivery struct {
 	Interruptions int // in a row
 	DueAt         time.Time
 	Open          *OpenAttempt
-	next          Trigger // of the attempt to come
-	confirmed     bool    // a 2xx was received, be it after the end: whatever is sent again is marked
-	single        bool    // reopened for one attempt: no automatic retry follows
+	next          Trigger         // of the attempt to come
+	Requested     *RetryRequested // the last retry that somebody asked for; nil: nobody did
+	confirmed     bool            // a 2xx was received, be it after the end: whatever is sent again is marked
+	single        bool            // reopened for one attempt: no automatic retry follows
 }
 
 // NewDelivery is the state before the first record.
@@ -79,6 +80,7 @@ func (d *Delivery) Evolve(r *Record) {
 			d.Step++
 		}
 	case *RetryRequested:
+		d.Requested = f
 		d.retryRequested(r)
 	case *DeliverySucceeded:
 		d.Status, d.single = StatusSucceeded, false
@@ -268,8 +270,7 @@ func (d *Delivery) Interrupt(s Stamp, reason string) []Record {
 // confirmed is repeated only by force, and that is marked on the wire.
 func (d *Delivery) RequestRetry(s Stamp, due Due, policy RetryPolicy, force bool) ([]Record, error) {
 	if d.Open != nil {
-		return nil, Refuse(KindConflict, "attempt_in_flight", "an attempt of this delivery is in flight",
-			"wait for its outcome, then ask again")
+		return nil, errInFlight()
 	}
 	if d.confirmed && !force {
 		return nil, Refuse(KindConflict, "already_succeeded", "the receiver has confirmed this delivery",
@@ -279,8 +280,31 @@ func (d *Delivery) RequestRetry(s Stamp, due Due, policy RetryPolicy, force bool
 	if d.Revision == NoStream {
 		facts = append(facts, d.scheduled(due, policy))
 	}
-	facts = append(facts, &RetryRequested{Force: d.confirmed})
+	facts = append(facts, d.retryRequest(due, policy))
 	return s.Records(DeliveryStream(due.Tenant, due.Delivery), due.Tenant, due.Event, d.LastRecord, facts...), nil
+}
+
+// retryRequest says what the retry does to the schedule: it takes the place, and with it the step, of what waited.
+func (d *Delivery) retryRequest(due Due, policy RetryPolicy) *RetryRequested {
+	f := &RetryRequested{Force: d.confirmed, N: d.Attempts + 1, InPlaceOf: d.DueAt}
+	if d.Status.Terminal() {
+		f.InPlaceOf = time.Time{}
+		return f
+	}
+	if d.Revision == NoStream {
+		f.InPlaceOf = due.DueAt
+	} else {
+		policy = d.Policy
+	}
+	if !d.single && d.Step < len(policy.Schedule) {
+		f.NextStep, f.NextWait = d.Step+1, policy.Schedule[d.Step]
+	}
+	return f
+}
+
+func errInFlight() error {
+	return Refuse(KindConflict, "attempt_in_flight", "an attempt of this delivery is in flight",
+		"wait for its outcome, then ask again")
 }
 
 // Cancel decides on the end of a delivery that has no open attempt.
@@ -288,11 +312,38 @@ func (d *Delivery) Cancel(s Stamp, due Due, policy RetryPolicy, reason string) [
 	if d.Open != nil || d.Status.Terminal() {
 		return nil
 	}
+	return d.cancel(s, due, policy, &DeliveryCancelled{Reason: reason})
+}
+
+// RequestCancel decides on an end that somebody asks for, of a delivery that waits: for its first attempt, for a retry,
+// or held. One that is cancelled stays so. content, where it is not nil, is sealed for the record that CancelledAs names.
+func (d *Delivery) RequestCancel(s Stamp, due Due, policy RetryPolicy, content *Sealed) ([]Record, error) {
+	switch {
+	case d.Open != nil:
+		return nil, errInFlight()
+	case d.Status == StatusCancelled:
+		return nil, nil
+	case d.Status.Terminal():
+		return nil, Refuse(KindConflict, "delivery_ended", "the delivery has ended: it is "+string(d.Status),
+			"there is nothing left to cancel")
+	}
+	return d.cancel(s, due, policy, &DeliveryCancelled{Reason: CancelRequested, Content: content}), nil
+}
+
+// CancelledAs is the id that DeliveryCancelled gets from a decision with this stamp.
+func (d *Delivery) CancelledAs(s Stamp) ulid.ULID {
+	if d.Revision == NoStream {
+		return IDAt(s.Base, 1) // behind DeliveryScheduled
+	}
+	return s.Base
+}
+
+func (d *Delivery) cancel(s Stamp, due Due, policy RetryPolicy, f *DeliveryCancelled) []Record {
 	var facts []Fact
 	if d.Revision == NoStream {
 		facts = append(facts, d.scheduled(due, policy))
 	}
-	facts = append(facts, &DeliveryCancelled{Reason: reason})
+	facts = append(facts, f)
 	return s.Records(DeliveryStream(due.Tenant, due.Delivery), due.Tenant, due.Event, d.LastRecord, facts...)
 }
 

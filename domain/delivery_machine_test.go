@@ -243,6 +243,20 @@ func anySequence(t *rapid.T) {
 				m.decide(t, func() []domain.Record { return m.d.Cancel(m.stamp(), due, m.policy, "erased") })
 			}
 		},
+		"request cancel": func(t *rapid.T) {
+			if rapid.IntRange(0, 4).Draw(t, "seldom") > 0 {
+				return
+			}
+			var err error
+			waits := m.open == "" && !m.terminal
+			records := m.decide(t, func() (records []domain.Record) {
+				records, err = m.d.RequestCancel(m.stamp(), due, m.policy, nil)
+				return records
+			})
+			if len(records) > 0 != waits || waits && err != nil {
+				t.Fatalf("open %q, terminal %v: %d records, %v", m.open, m.terminal, len(records), err)
+			}
+		},
 		"": func(t *rapid.T) {
 			refolded := domain.NewDelivery()
 			for i := range m.records {
