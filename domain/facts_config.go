@@ -17,6 +17,8 @@ type LedgerCreated struct {
 type TenantSettings struct {
 	// AcceptUnknownTypes takes events of types that nobody registered; they are marked, and not checked.
 	AcceptUnknownTypes bool `json:"accept_unknown_types,omitempty"`
+	// TextSearch keeps an index of what the tenant's events say, in plain text beside the ledger, to be searched.
+	TextSearch bool `json:"text_search,omitempty"`
 }
 
 type TenantRegistered struct {

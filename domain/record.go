@@ -80,12 +80,13 @@ const (
 	CategoryReplay   = "replay"
 
 	CategoryReconciliation = "reconciliation"
+	CategoryRefusal        = "refusal"
 )
 
 // Categories are all of them: what a ledger's streams begin with.
 func Categories() []string {
 	return []string{CategoryLedger, CategoryTenant, CategoryEndpoint, CategoryEvent, CategoryDelivery, CategoryAccess,
-		CategorySource, CategoryPoll, CategoryReplay, CategoryReconciliation}
+		CategorySource, CategoryPoll, CategoryReplay, CategoryReconciliation, CategoryRefusal}
 }
 
 // LedgerStream holds LedgerCreated, the first record of every ledger.

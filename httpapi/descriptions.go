@@ -33,6 +33,8 @@ var descriptions = map[string]string{
 	"PostedEvent.subject":          "Whom it is about: what can be erased as one. It is sealed, and not delivered.",
 	"TenantSettings.accept_unknown_types": "Take events of types that nobody registered; they are marked, and " +
 		"not checked.",
+	"TenantSettings.text_search": "Keep an index of what the tenant's events say, in plain text beside the ledger, so " +
+		"that text finds them; without it the index is deleted.",
 }
 
 // addDescriptions writes them into the document's schemas.

@@ -21,6 +21,7 @@ type Tenant struct {
 // TenantSettings is what a tenant can set.
 type TenantSettings struct {
 	AcceptUnknownTypes bool `json:"accept_unknown_types,omitempty"`
+	TextSearch         bool `json:"text_search,omitempty"`
 }
 
 // tenantConfig is what of a tenant can be changed.

@@ -15,6 +15,8 @@ type addedField struct {
 
 func addedFields() []addedField {
 	return []addedField{
+		{"text_search", &domain.TenantRegistered{Name: "default", Settings: domain.TenantSettings{TextSearch: true}}},
+		{"text_search", &domain.TenantReconfigured{Settings: domain.TenantSettings{TextSearch: true}}},
 		{"schedule", &domain.RetryRequested{N: 3, InPlaceOf: noon.Add(5 * time.Minute), NextStep: 3,
 			NextWait: domain.Duration(30 * time.Minute)}},
 		{"content", &domain.DeliveryCancelled{Reason: domain.CancelRequested, Content: sealedSample(90)}},

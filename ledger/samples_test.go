@@ -131,6 +131,8 @@ func samples() []domain.Fact {
 			Totals: domain.ReconciliationTotals{Events: 120, Erased: 1, Deliveries: 240, Delivered: 237, Late: 2, Failed: 2,
 				Pending: 1, Duplicates: 1, Findings: map[string]int{"late": 2, "missing": 3}, Adjustments: 4},
 			Closed: "rcn_01JPHK8Z00T1V3X5Y7Z9A2C4E6", Content: sealedSample(300)},
+		&domain.EventRefused{Reason: "schema_mismatch", Count: 1200, Key: "key_01JPHK8Z00T1V3X5Y7Z9A2C4E6",
+			FirstAt: noon.Add(-50 * time.Second), LastAt: noon, Content: sealedSample(280)},
 	}
 }
 

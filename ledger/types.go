@@ -59,6 +59,7 @@ var types = table(
 	reflected[domain.ReplayCancelled](),
 	reflected[domain.ReplayCompleted](),
 	reflected[domain.ReconciliationRun](),
+	reflected[domain.EventRefused](),
 )
 
 // versions of one type, by version; the last one is what this binary writes.
