@@ -66,7 +66,7 @@ func (r *run) step(ctx context.Context) (time.Duration, error) {
 	case r.state.Left() == 0:
 		return r.finish(ctx, false)
 	case r.state.Status == domain.ReplayIsPaused:
-		return idlePoll, nil
+		return r.cfg.Idle, nil
 	case r.targetGone():
 		return 0, r.append(ctx, "cancelled", func() ([]domain.Fact, error) { return r.state.Cancel("endpoint_removed") })
 	}
@@ -190,7 +190,7 @@ func (r *run) room(ctx context.Context) (int, time.Duration, error) {
 // wait is how long to wait before the progress is looked at again: the longer it stands still, the longer.
 func (r *run) wait(p domain.ReplayProgress) time.Duration {
 	p.Position = 0
-	if r.look = min(2*r.look, idlePoll); p != r.progress {
+	if r.look = min(2*r.look, r.cfg.Idle); p != r.progress {
 		r.look = busyPoll
 	}
 	r.progress = p
@@ -216,7 +216,7 @@ func (r *run) turnOfNext(ctx context.Context) (int, time.Duration, error) {
 		return 1, 0, nil
 	}
 	wait := r.look
-	r.look = min(2*r.look, idlePoll)
+	r.look = min(2*r.look, r.cfg.Idle)
 	return 0, wait, nil
 }
 

@@ -37,9 +37,9 @@ const pageSize = 200
 
 // Waits of a Runner.
 const (
-	idlePoll  = 500 * time.Millisecond // for replays that another node was asked for
+	idlePoll  = 500 * time.Millisecond // the default of Config.Idle
 	busyPoll  = 50 * time.Millisecond  // for deliveries that end
-	firstLook = 2 * time.Millisecond   // for the one delivery that an ordered replay waits for; doubled up to idlePoll
+	firstLook = 2 * time.Millisecond   // for the one delivery that an ordered replay waits for; doubled up to Config.Idle
 	troubled  = time.Second            // after an error
 	turnTime  = 50 * time.Millisecond  // for one replay's plan, before it is another's turn
 )
@@ -55,7 +55,9 @@ type Config struct {
 	Now       func() time.Time
 	Base      func() domain.Stamp // a stamp of now with a fresh id, by the system
 	Ahead     int                 // 0: DefaultAhead
-	Logger    *slog.Logger        // nil: silent
+	// Idle is the longest wait for what this node is not told: what another node was asked for; 0: half a second.
+	Idle   time.Duration
+	Logger *slog.Logger // nil: silent
 }
 
 // Runner runs the replays of all tenants, one step of each at a time. Make it with New, run it once.
@@ -75,6 +77,9 @@ func New(cfg Config) (*Runner, error) {
 	}
 	if cfg.Ahead <= 0 {
 		cfg.Ahead = DefaultAhead
+	}
+	if cfg.Idle <= 0 {
+		cfg.Idle = idlePoll
 	}
 	if cfg.Room == nil {
 		cfg.Room = func() error { return nil }
@@ -135,7 +140,7 @@ func (r *Runner) turn(ctx context.Context) (time.Duration, error) {
 			r.runs[k] = &run{cfg: &r.cfg, state: &open[i]}
 		}
 	}
-	wait := idlePoll
+	wait := r.cfg.Idle
 	for k, run := range r.runs {
 		next, err := run.step(ctx)
 		switch {
