@@ -62,6 +62,9 @@ type EndpointConfig struct {
 	RateLimit     float64           `json:"rate_limit,omitempty"`    // requests per second; 0: no limit
 	MaxInFlight   int               `json:"max_in_flight,omitempty"` // 0: the server's default
 	Signing       Signing           `json:"signing"`
+
+	// DisableAfter so long of nothing but failures the endpoint is disabled. Nil: the server's default; 0: never.
+	DisableAfter *Duration `json:"disable_after,omitempty"`
 }
 
 // EndpointContent is what an EndpointConfig seals: the URL's path and query, "/hook?k=v".

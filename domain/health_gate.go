@@ -59,7 +59,9 @@ func (f *FollowUp) ID() ulid.ULID {
 }
 
 // Decides says that the follow-up disables its endpoint, and so is no event.
-func (f *FollowUp) Decides() bool { return f.Kind == FollowDisableGone || f.Kind == FollowDisableFailing }
+func (f *FollowUp) Decides() bool {
+	return f.Kind == FollowDisableGone || f.Kind == FollowDisableFailing
+}
 
 // HealthConfig are the thresholds of health. They are part of what a state is computed from: with others, the same
 // records give other states.
@@ -79,3 +81,9 @@ func DefaultHealthConfig() HealthConfig {
 	return HealthConfig{BreakAfter: 10, BreakFor: 30 * time.Second, BreakAtMost: 5 * time.Minute,
 		DisableAfter: 5 * 24 * time.Hour, Places: 512}
 }
+
+// IsChannel says that what the endpoint gets is reported as a channel's: cron.delivered and cron.failed.
+func (c *EndpointConfig) IsChannel() bool { return c.Kind != "" && c.Kind != "webhook" }
+
+// MaxDisableAfter bounds an endpoint's own disable_after.
+const MaxDisableAfter = 365 * 24 * time.Hour
