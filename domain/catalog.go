@@ -12,7 +12,20 @@ var schemaFiles embed.FS
 var builtIn = loadBuiltIn()
 
 // BuiltInEventTypes are AgenFleet's six, which every tenant knows, by name.
-func BuiltInEventTypes() []EventType { return append([]EventType(nil), builtIn...) }
+func BuiltInEventTypes() []EventType { return catalogue(false) }
+
+// OperationalEventTypes are those by which hookledger speaks of itself, by name; every tenant knows them too.
+func OperationalEventTypes() []EventType { return catalogue(true) }
+
+func catalogue(operational bool) []EventType {
+	var out []EventType
+	for i := range builtIn {
+		if Operational(builtIn[i].Type) == operational {
+			out = append(out, builtIn[i])
+		}
+	}
+	return out
+}
 
 func builtin(name string) *EventType {
 	for i := range builtIn {

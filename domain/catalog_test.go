@@ -13,14 +13,23 @@ import (
 	"hookledger/domain"
 )
 
-// catalogue is the published list of AgenFleet's six types: their fields, those that are required first, up to the bar.
+// catalogue is the published list of AgenFleet's six types, and of our own four: their fields, those that are required
+// first, up to the bar.
 var catalogue = map[string]string{
+	"endpoint.failing":       "endpointId recordId | failures since error",
+	"endpoint.recovered":     "endpointId recordId | failures since error",
+	"endpoint.disabled":      "endpointId recordId reason | failures since",
+	"delivery.exhausted":     "deliveryId endpointId eventId event recordId | attempts reason error",
 	"cron.completed":         "jobId runId | agentId status startedAt durationMs output",
 	"cron.delivered":         "jobId runId channel | attempts deliveredAt deliveryId",
 	"cron.failed":            "jobId runId channel | attempts error deliveryId",
 	"agent.status_changed":   "agentId from to | reason observedBetween",
 	"agent.budget_alert":     "agentId budget spent threshold period unit | currency periodStart",
 	"agent.budget_exhausted": "agentId budget spent period unit | currency periodStart",
+}
+
+func builtInTypes() []domain.EventType {
+	return append(domain.BuiltInEventTypes(), domain.OperationalEventTypes()...)
 }
 
 func compile(t *testing.T, et domain.EventType) *jsonschema.Schema {
@@ -61,9 +70,9 @@ func with(t *testing.T, et domain.EventType, field, raw string) any {
 	return data
 }
 
-func TestCatalogue_HasTheSix(t *testing.T) {
+func TestCatalogue_HasThemAll(t *testing.T) {
 	t.Parallel()
-	types := domain.BuiltInEventTypes()
+	types := builtInTypes()
 	if len(types) != len(catalogue) {
 		t.Fatalf("%d types", len(types))
 	}
@@ -92,7 +101,7 @@ func TestCatalogue_HasTheSix(t *testing.T) {
 
 func TestCatalogue_TheirExamplesAreValid(t *testing.T) {
 	t.Parallel()
-	for _, et := range domain.BuiltInEventTypes() {
+	for _, et := range builtInTypes() {
 		if err := compile(t, et).Validate(parse(t, string(et.Example))); err != nil {
 			t.Errorf("%s: %v", et.Type, err)
 		}
@@ -101,7 +110,7 @@ func TestCatalogue_TheirExamplesAreValid(t *testing.T) {
 
 func TestCatalogue_RequiredFieldsAreRequiredAndUnknownOnesKept(t *testing.T) {
 	t.Parallel()
-	for _, et := range domain.BuiltInEventTypes() {
+	for _, et := range builtInTypes() {
 		schema := compile(t, et)
 		required, optional, _ := strings.Cut(catalogue[et.Type], " | ")
 		for field := range strings.FieldsSeq(required) {
@@ -139,10 +148,11 @@ func TestCatalogue_WrongTypesAreRefused(t *testing.T) {
 		"to": choice, "period": choice, "unit": choice, "startedAt": moment, "deliveredAt": moment, "periodStart": moment,
 		"durationMs": {`"3"`, "-1", "null", "true"}, "attempts": count, "budget": amount, "spent": amount,
 		"threshold": append([]string{"1.01"}, amount...), "currency": append([]string{`"eur"`, `"EURO"`}, text...),
-		"reason": text, "error": text,
+		"reason": text, "error": text, "endpointId": id, "recordId": id, "eventId": id, "event": id, "failures": count,
+		"since":           moment,
 		"observedBetween": {`"2026-03-17T08:00:44Z"`, "[]", `["2026-03-17T08:00:44Z"]`, `["a","b"]`, "[1,2]", "null"},
 	}
-	for _, et := range domain.BuiltInEventTypes() {
+	for _, et := range builtInTypes() {
 		schema := compile(t, et)
 		for field := range strings.FieldsSeq(strings.Replace(catalogue[et.Type], "|", "", 1)) {
 			values, ok := wrong[field]
@@ -160,7 +170,7 @@ func TestCatalogue_WrongTypesAreRefused(t *testing.T) {
 
 func TestCatalogue_MoneyNeedsItsCurrency(t *testing.T) {
 	t.Parallel()
-	for _, et := range domain.BuiltInEventTypes() {
+	for _, et := range builtInTypes() {
 		if !strings.HasPrefix(et.Type, "agent.budget_") {
 			continue
 		}

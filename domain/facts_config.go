@@ -81,10 +81,21 @@ type EndpointReconfigured struct {
 	Config EndpointConfig `json:"config"`
 }
 
+// Reasons of EndpointDisabled.
+const (
+	DisabledManual  = "manual"
+	DisabledGone    = "gone"    // the receiver answered 410
+	DisabledFailing = "failing" // nothing but failures for disable_after
+)
+
 // EndpointDisabled holds the endpoint's deliveries back until it is enabled.
 type EndpointDisabled struct {
-	Reason   string    `json:"reason"` // "manual"
-	Evidence ulid.ULID `json:"evidence,omitzero"`
+	Reason   string    `json:"reason"`
+	Evidence ulid.ULID `json:"evidence,omitzero"` // the answer or failure that led to it
+	// Of the row of failures that Evidence ends: the record that began it, when that was recorded, and how many.
+	First    ulid.ULID `json:"first,omitzero"`
+	Since    time.Time `json:"since,omitzero"`
+	Failures int       `json:"failures,omitempty"`
 }
 
 type EndpointEnabled struct{}

@@ -25,9 +25,13 @@ func ValidPattern(p string) bool {
 	return p == "*" || ValidEventType(strings.TrimSuffix(p, ".*"))
 }
 
-// MatchType says whether the pattern takes the event type. "agent.*" takes every type below "agent.", not "agent".
+// MatchType says whether the pattern takes the event type. "agent.*" takes every type below "agent.", not "agent"; "*"
+// takes all but what hookledger says of itself: who wants that, asks for it.
 func MatchType(pattern, eventType string) bool {
-	if pattern == "*" || pattern == eventType {
+	if pattern == "*" {
+		return !Operational(eventType)
+	}
+	if pattern == eventType {
 		return true
 	}
 	prefix, ok := strings.CutSuffix(pattern, "*")

@@ -18,6 +18,15 @@ func TestMatchType(t *testing.T) {
 		want               bool
 	}{
 		{"*", "agent.status_changed", true},
+		{"*", "endpoint.failing", false},
+		{"*", "endpoint.recovered", false},
+		{"*", "endpoint.disabled", false},
+		{"*", "delivery.exhausted", false},
+		{"*", "endpoint.moved", true},
+		{"endpoint.*", "endpoint.failing", true},
+		{"delivery.*", "delivery.exhausted", true},
+		{"endpoint.failing", "endpoint.failing", true},
+		{"endpoint.failing", "endpoint.disabled", false},
 		{"agent.status_changed", "agent.status_changed", true},
 		{"agent.status_changed", "agent.status_changed.v2", false},
 		{"agent.*", "agent.status_changed", true},

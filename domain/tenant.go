@@ -72,7 +72,7 @@ func (t *Tenant) EventType(name string) (EventType, bool) {
 // EventTypes lists the known types by name.
 func (t *Tenant) EventTypes() []EventType {
 	all := map[string]EventType{}
-	for _, et := range BuiltInEventTypes() {
+	for _, et := range builtIn {
 		all[et.Type] = et
 	}
 	maps.Copy(all, t.types)
@@ -120,6 +120,10 @@ func (t *Tenant) RegisterEventType(name, description string, schema, example jso
 	if !ValidEventType(name) {
 		return nil, Refuse(KindInvalid, "invalid_event_type", "the event type's name is not valid",
 			"use words of a-z 0-9 _ separated by dots, such as order.paid")
+	}
+	if Operational(name) {
+		return nil, Refuse(KindConflict, "reserved_event_type", "\""+name+"\" is what hookledger itself says",
+			"use another name; its schema is shown by: hookledger event-type get "+name)
 	}
 	known := t.Clone()
 	known.Settings.AcceptUnknownTypes = false

@@ -116,11 +116,18 @@ func TestTenant_EventTypes(t *testing.T) {
 	for _, et := range x.EventTypes() {
 		names = append(names, et.Type)
 	}
-	if len(names) != 7 || !slices.IsSorted(names) || !slices.Contains(names, "order.paid") {
+	if len(names) != 11 || !slices.IsSorted(names) || !slices.Contains(names, "order.paid") {
 		t.Errorf("%v", names)
 	}
-	if len((&domain.Tenant{}).EventTypes()) != 6 {
-		t.Error("a new tenant knows the six")
+	if len((&domain.Tenant{}).EventTypes()) != 10 {
+		t.Error("a new tenant knows the six, and our four")
+	}
+	for _, et := range domain.OperationalEventTypes() {
+		for _, again := range []bool{false, true} {
+			if _, err := x.RegisterEventType(et.Type, "Mine.", nil, nil, again); domain.Code(err) != "reserved_event_type" {
+				t.Errorf("%s: %v", et.Type, err)
+			}
+		}
 	}
 }
 

@@ -174,7 +174,7 @@ func (a *api) documentWebhooks() {
 	replay := header(domain.HeaderWebhookReplay, "Present when the event is sent again after it was confirmed: the "+
 		"delivery's id.", "dlv_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C")
 	replay.Required = false
-	for _, t := range domain.BuiltInEventTypes() {
+	for _, t := range append(domain.BuiltInEventTypes(), domain.OperationalEventTypes()...) {
 		doc.Webhooks[t.Type] = &huma.PathItem{Post: &huma.Operation{
 			OperationID: "webhook-" + t.Type, Summary: t.Description, Tags: []string{"Webhooks"},
 			Security: []map[string][]string{{}}, Parameters: append(append([]*huma.Param{}, headers...), replay),

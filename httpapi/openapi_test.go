@@ -144,7 +144,7 @@ func TestDocumentHoldsEveryRoute(t *testing.T) {
 func TestDocumentShowsWhatWeSend(t *testing.T) {
 	t.Parallel()
 	d := theDocument()
-	for _, et := range domain.BuiltInEventTypes() {
+	for _, et := range append(domain.BuiltInEventTypes(), domain.OperationalEventTypes()...) {
 		place := []string{"webhooks", et.Type, "post", "requestBody", "content", "application/json"}
 		example, err := json.Marshal(d.at(append(place, "example")...))
 		if err != nil || string(example) == "null" {

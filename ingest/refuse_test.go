@@ -210,6 +210,24 @@ func TestBuiltInExamplesAreAccepted(t *testing.T) {
 	}
 }
 
+// TestSemantics_NobodyElseSpeaksForHookledger: an operational event is ours, whoever asks.
+func TestSemantics_NobodyElseSpeaksForHookledger(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	for _, et := range domain.OperationalEventTypes() {
+		for _, who := range []domain.Actor{{Kind: "key", ID: "key_1"}, {Kind: "source", ID: "src_1"}, domain.System("x")} {
+			_, err := f.Post(t.Context(), Post{Tenant: "acme", Actor: who, Event: et.Type, Data: et.Example})
+			if domain.Code(err) != "reserved_event_type" {
+				t.Errorf("%s by %s: %v", et.Type, who.Kind, err)
+			}
+		}
+		post := Post{Tenant: "acme", Actor: domain.FollowUpActor, Event: et.Type, Data: et.Example}
+		if _, err := f.Post(t.Context(), post); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestSchemaErrorsNameFieldsAndNeverQuoteValues(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

@@ -42,6 +42,9 @@ func newSchemas() *schemas {
 // check checks a post's data against its type, and gives the version of the schema: 0 for an unknown type that the
 // tenant accepts.
 func (s *schemas) check(t *domain.Tenant, p *Post) (version int, err error) {
+	if domain.Operational(p.Event) && p.Actor != domain.FollowUpActor {
+		return 0, refuse("reserved_event_type", "\""+p.Event+"\" is what hookledger itself says", "use another event type")
+	}
 	et, ok := t.EventType(p.Event)
 	if !ok {
 		return 0, refuse("unknown_event_type", "there is no event type \""+p.Event+"\"",

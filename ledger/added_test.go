@@ -32,6 +32,8 @@ func addedFields() []addedField {
 		{"disable_after", &domain.EndpointReconfigured{Config: lenientSample()}},
 		{"schedule", &domain.RetryRequested{N: 3, InPlaceOf: noon.Add(5 * time.Minute), NextStep: 3,
 			NextWait: domain.Duration(30 * time.Minute)}},
+		{"row", &domain.EndpointDisabled{Reason: domain.DisabledFailing, Evidence: causeID, First: recordID,
+			Since: noon.AddDate(0, 0, -5), Failures: 61}},
 		{"content", &domain.DeliveryCancelled{Reason: domain.CancelRequested, Content: sealedSample(90)}},
 	}
 }
