@@ -19,6 +19,10 @@ type TenantSettings struct {
 	AcceptUnknownTypes bool `json:"accept_unknown_types,omitempty"`
 	// TextSearch keeps an index of what the tenant's events say, in plain text beside the ledger, to be searched.
 	TextSearch bool `json:"text_search,omitempty"`
+	// Limits of the tenant, which only a platform key changes; 0: the default, see limits.go.
+	IngestRate         float64 `json:"ingest_rate,omitempty"` // events per second; 0: no limit
+	MaxEndpoints       int     `json:"max_endpoints,omitempty"`
+	MaxInFlightPerHost int     `json:"max_in_flight_per_host,omitempty"`
 }
 
 type TenantRegistered struct {
@@ -61,10 +65,9 @@ type EndpointConfig struct {
 	Timeout       Duration          `json:"timeout"`
 	RateLimit     float64           `json:"rate_limit,omitempty"`    // requests per second; 0: no limit
 	MaxInFlight   int               `json:"max_in_flight,omitempty"` // 0: the server's default
+	Ordered       bool              `json:"ordered,omitempty"`       // one after the other, in the order of the ledger
+	OnExhausted   string            `json:"on_exhausted,omitempty"`  // OnExhaustedContinue where it is empty
 	Signing       Signing           `json:"signing"`
-
-	// DisableAfter so long of nothing but failures the endpoint is disabled. Nil: the server's default; 0: never.
-	DisableAfter *Duration `json:"disable_after,omitempty"`
 }
 
 // EndpointContent is what an EndpointConfig seals: the URL's path and query, "/hook?k=v".
@@ -81,21 +84,10 @@ type EndpointReconfigured struct {
 	Config EndpointConfig `json:"config"`
 }
 
-// Reasons of EndpointDisabled.
-const (
-	DisabledManual  = "manual"
-	DisabledGone    = "gone"    // the receiver answered 410
-	DisabledFailing = "failing" // nothing but failures for disable_after
-)
-
 // EndpointDisabled holds the endpoint's deliveries back until it is enabled.
 type EndpointDisabled struct {
-	Reason   string    `json:"reason"`
-	Evidence ulid.ULID `json:"evidence,omitzero"` // the answer or failure that led to it
-	// Of the row of failures that Evidence ends: the record that began it, when that was recorded, and how many.
-	First    ulid.ULID `json:"first,omitzero"`
-	Since    time.Time `json:"since,omitzero"`
-	Failures int       `json:"failures,omitempty"`
+	Reason   string    `json:"reason"` // "manual"
+	Evidence ulid.ULID `json:"evidence,omitzero"`
 }
 
 type EndpointEnabled struct{}

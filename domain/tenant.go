@@ -89,6 +89,9 @@ func (t *Tenant) Register(name string, settings TenantSettings) ([]Fact, error) 
 		return nil, Refuse(KindInvalid, "invalid_tenant", "the tenant's name is not valid",
 			"use 1 to 63 characters of a-z 0-9 _ -, other than \"system\"")
 	}
+	if err := settings.check(); err != nil {
+		return nil, err
+	}
 	if t.Exists() {
 		return nil, Refuse(KindConflict, "tenant_exists", "the tenant \""+name+"\" exists already", "choose another name")
 	}
@@ -102,6 +105,9 @@ func (t *Tenant) Reconfigure(settings TenantSettings) ([]Fact, error) {
 	}
 	if t.Settings == settings {
 		return nil, nil
+	}
+	if err := settings.check(); err != nil {
+		return nil, err
 	}
 	return []Fact{&TenantReconfigured{Settings: settings}}, nil
 }

@@ -35,6 +35,15 @@ var descriptions = map[string]string{
 		"not checked.",
 	"TenantSettings.text_search": "Keep an index of what the tenant's events say, in plain text beside the ledger, so " +
 		"that text finds them; without it the index is deleted.",
+	"TenantSettings.ingest_rate": "Events a second that are taken, and as many in a burst (at least 10); what is over " +
+		"is answered 429. 0: no limit.",
+	"TenantSettings.max_endpoints": "Endpoints at most, 1 to 1000; 0: 1000.",
+	"TenantSettings.max_in_flight_per_host": "Attempts at once, of all endpoints together, to one host and port; 0: " +
+		"256.",
+	"EndpointConfig.ordered": "One delivery after the other, in the order in which the events were received: the next " +
+		"begins when the one before has ended.",
+	"EndpointConfig.on_exhausted": "What those behind an exhausted delivery of an ordered endpoint do: go on, or wait " +
+		"until it is retried with success or cancelled.",
 }
 
 // addDescriptions writes them into the document's schemas.

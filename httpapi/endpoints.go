@@ -22,6 +22,8 @@ type EndpointConfig struct {
 	Timeout       domain.Duration   `json:"timeout,omitzero" required:"false" example:"20s"`
 	RateLimit     float64           `json:"rate_limit,omitempty" minimum:"0"`
 	MaxInFlight   int               `json:"max_in_flight,omitempty" minimum:"0"`
+	Ordered       bool              `json:"ordered,omitempty"`
+	OnExhausted   string            `json:"on_exhausted,omitempty" enum:"continue,wait"`
 }
 
 // Endpoint is an endpoint as shown; Secret is there once, in the answer to its creation.
@@ -39,6 +41,8 @@ type Endpoint struct {
 	Timeout        domain.Duration   `json:"timeout" example:"20s"`
 	RateLimit      float64           `json:"rate_limit,omitempty"`
 	MaxInFlight    int               `json:"max_in_flight,omitempty"`
+	Ordered        bool              `json:"ordered,omitempty"`
+	OnExhausted    string            `json:"on_exhausted,omitempty"`
 	Signing        domain.Signing    `json:"signing"`
 	Revision       domain.Revision   `json:"revision" doc:"Grows with each change; the ETag, for If-Match."`
 	CreatedAt      time.Time         `json:"created_at"`
@@ -140,7 +144,7 @@ func (a *api) showEndpoint(ctx context.Context, c *caller, e *domain.Endpoint) (
 	return Endpoint{ID: e.ID, URL: url, Kind: cfg.Kind, Status: status, DisabledReason: e.DisabledReason,
 		EventTypes: cfg.EventTypes, Description: cfg.Description, Metadata: cfg.Metadata,
 		RetrySchedule: append([]domain.Duration{}, cfg.RetrySchedule...), Timeout: cfg.Timeout, RateLimit: cfg.RateLimit,
-		MaxInFlight: cfg.MaxInFlight, Signing: cfg.Signing, Revision: e.Revision, CreatedAt: e.CreatedAt,
+		MaxInFlight: cfg.MaxInFlight, Ordered: cfg.Ordered, OnExhausted: cfg.OnExhausted, Signing: cfg.Signing, Revision: e.Revision, CreatedAt: e.CreatedAt,
 		UpdatedAt: e.UpdatedAt}, nil
 }
 

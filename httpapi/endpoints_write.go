@@ -6,6 +6,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strconv"
 
 	"github.com/oklog/ulid/v2"
 
@@ -36,7 +37,7 @@ func (a *api) parseTarget(url string) (target, error) {
 func (in *EndpointConfig) config(t target) domain.EndpointConfig {
 	cfg := domain.EndpointConfig{Kind: "webhook", Scheme: t.scheme, Host: t.host, Description: in.Description,
 		Metadata: in.Metadata, EventTypes: in.EventTypes, RetrySchedule: in.RetrySchedule, Timeout: in.Timeout,
-		RateLimit: in.RateLimit, MaxInFlight: in.MaxInFlight}
+		RateLimit: in.RateLimit, MaxInFlight: in.MaxInFlight, Ordered: in.Ordered, OnExhausted: in.OnExhausted}
 	if cfg.RetrySchedule == nil {
 		cfg.RetrySchedule = domain.DefaultRetrySchedule()
 	}
@@ -51,7 +52,7 @@ func sameConfig(a, b *domain.EndpointConfig) bool {
 	return a.Kind == b.Kind && a.Scheme == b.Scheme && a.Host == b.Host && a.Description == b.Description &&
 		maps.Equal(a.Metadata, b.Metadata) && slices.Equal(a.EventTypes, b.EventTypes) &&
 		slices.Equal(a.RetrySchedule, b.RetrySchedule) && a.Timeout == b.Timeout && a.RateLimit == b.RateLimit &&
-		a.MaxInFlight == b.MaxInFlight
+		a.MaxInFlight == b.MaxInFlight && a.Ordered == b.Ordered && a.OnExhausted == b.OnExhausted
 }
 
 // seal seals an endpoint's path for the record that will carry it.
@@ -85,14 +86,23 @@ func (a *api) createEndpoint(ctx context.Context, c *caller,
 	}
 	defer release()
 	var secret domain.Secret
-	cfg := in.Body.config(t)
+	cfg, given := in.Body.config(t), &newSecrets{}
+	if err := in.Body.put(&cfg, nil, given, a.Now()); err != nil {
+		return nil, err
+	}
+	fingerprint, err := checkSecret(in.Body.Secret, in.Body.Scheme)
+	if err != nil {
+		return nil, err
+	}
 	id := a.newID(domain.PrefixEndpoint, c.tenant, "create-endpoint", in.IdempotencyKey)
 	stream := domain.EndpointStream(c.tenant, id)
 	before := false
 	e, done, err := ledger.Execute(ctx, a.Store, stream, newEndpoint,
 		func(e *domain.Endpoint) ([]domain.Record, error) {
 			if before = e.ID != "" && in.IdempotencyKey != ""; before {
-				return nil, a.sameEndpoint(ctx, e, &cfg, t.path)
+				asked := cfg
+				asked.Signing = domain.Signing{Scheme: in.Body.Scheme, Fingerprint: fingerprint}
+				return nil, a.sameEndpoint(ctx, e, &asked, given, t.path)
 			}
 			if _, err := e.Register(cfg); err != nil { // before a key is made for it
 				return nil, err
@@ -101,10 +111,17 @@ func (a *api) createEndpoint(ctx context.Context, c *caller,
 				return nil, err
 			}
 			s := a.stamp(c)
-			if secret.Empty() {
-				if cfg.Signing, secret, err = a.Vault.NewSigningSecret(ctx, c.tenant); err != nil {
+			if cfg.Signing.KeyID == "" {
+				cfg.Signing, secret, err = a.newSigning(ctx, c.tenant, in.Body.Secret, in.Body.Scheme)
+				if err != nil {
 					return nil, err
 				}
+			}
+			if err := a.keepSecrets(ctx, c.tenant, given); err != nil {
+				return nil, err
+			}
+			if err := in.Body.put(&cfg, nil, given, s.At); err != nil {
+				return nil, err
 			}
 			if cfg.Content, err = a.seal(ctx, c.tenant, s, stream, "EndpointRegistered", t.path); err != nil {
 				return nil, err
@@ -113,7 +130,7 @@ func (a *api) createEndpoint(ctx context.Context, c *caller,
 			return s.Records(stream, c.tenant, "", ulid.ULID{}, facts...), err
 		})
 	if err != nil {
-		return nil, err
+		return nil, a.discard(ctx, given, cfg.Signing, err)
 	}
 	if err := a.configAt(ctx, done.Position); err != nil {
 		return nil, err
@@ -129,8 +146,9 @@ func (a *api) createEndpoint(ctx context.Context, c *caller,
 }
 
 func (a *api) roomForEndpoint(tenant string) error {
-	if r, ok := a.Directory.Routing(tenant); ok && len(r.Endpoints) >= domain.MaxEndpoints {
-		return domain.Refuse(domain.KindConflict, "endpoint_limit", "the tenant has 1000 endpoints, which is the most",
+	if r, ok := a.Directory.Routing(tenant); ok && len(r.Endpoints) >= r.Tenant.Settings.Endpoints() {
+		return domain.Refuse(domain.KindConflict, "endpoint_limit",
+			"the tenant has "+strconv.Itoa(len(r.Endpoints))+" endpoints, and can have no more",
 			"delete one that is not needed any more, or use another tenant")
 	}
 	return nil
@@ -138,7 +156,8 @@ func (a *api) roomForEndpoint(tenant string) error {
 
 // sameEndpoint says whether a repeated request asks for the endpoint that the first one made: the configuration as it
 // was registered is compared, whatever it was changed to since.
-func (a *api) sameEndpoint(ctx context.Context, e *domain.Endpoint, want *domain.EndpointConfig, path string) error {
+func (a *api) sameEndpoint(ctx context.Context, e *domain.Endpoint, want *domain.EndpointConfig, given *newSecrets,
+	path string) error {
 	if !e.Exists() {
 		return domain.Refuse(domain.KindConflict, "endpoint_removed",
 			"the endpoint that this Idempotency-Key made was deleted since", "use a new key for a new endpoint")
@@ -148,8 +167,11 @@ func (a *api) sameEndpoint(ctx context.Context, e *domain.Endpoint, want *domain
 		return errors.Join(errors.New("the endpoint's first record can't be read"), err)
 	}
 	f, ok := first.Fact.(*domain.EndpointRegistered)
-	if !ok || !sameConfig(&f.Config, want) {
+	if !ok || !sameConfig(&f.Config, want) || !sameDemands(&f.Config, want) || !want.Signing.asked(&f.Config.Signing) {
 		return errIdempotencyConflict
+	}
+	if same, err := a.sameSecrets(ctx, &f.Config, given); err != nil || !same {
+		return cmp.Or(err, error(errIdempotencyConflict))
 	}
 	content, err := a.openEndpoint(ctx, &f.Config, vault.PlaceOf(first))
 	switch {
@@ -177,7 +199,8 @@ func (a *api) updateEndpoint(ctx context.Context, c *caller, in *updateEndpointI
 	if err != nil {
 		return nil, err
 	}
-	return a.changeEndpoint(ctx, c, in.ID, func(e *domain.Endpoint, s domain.Stamp) ([]domain.Fact, error) {
+	given := &newSecrets{}
+	out, err := a.changeEndpoint(ctx, c, in.ID, func(e *domain.Endpoint, s domain.Stamp) ([]domain.Fact, error) {
 		if !e.Exists() {
 			return nil, errNoSuchEndpoint
 		}
@@ -197,11 +220,23 @@ func (a *api) updateEndpoint(ctx context.Context, c *caller, in *updateEndpointI
 			return nil, err
 		}
 		cfg := next.config(t)
-		if sameConfig(&cfg, &e.Config) && t.path == path {
+		if next.Secret != "" || next.Scheme != "" {
+			return nil, errRotateInstead
+		}
+		if err := next.put(&cfg, &e.Config, given, s.At); err != nil {
+			return nil, err
+		}
+		if sameConfig(&cfg, &e.Config) && t.path == path && sameDemands(&cfg, &e.Config) && len(given.given) == 0 {
 			return nil, nil
 		}
 		cfg.Signing = e.Config.Signing
 		if _, err := e.Reconfigure(cfg, expected); err != nil { // before anything is sealed
+			return nil, err
+		}
+		if err := a.keepSecrets(ctx, c.tenant, given); err != nil {
+			return nil, err
+		}
+		if err := next.put(&cfg, &e.Config, given, s.At); err != nil {
 			return nil, err
 		}
 		stream := domain.EndpointStream(c.tenant, e.ID)
@@ -210,13 +245,19 @@ func (a *api) updateEndpoint(ctx context.Context, c *caller, in *updateEndpointI
 		}
 		return e.Reconfigure(cfg, expected)
 	})
+	if err != nil {
+		return nil, a.discard(ctx, given, domain.Signing{}, err)
+	}
+	return out, nil
 }
 
 // configOf is an endpoint's configuration as it can be set, whole, and its path.
 func (a *api) configOf(ctx context.Context, e *domain.Endpoint) (EndpointConfig, string, error) {
 	c := &e.Config
 	out := EndpointConfig{EventTypes: c.EventTypes, Description: c.Description, Metadata: c.Metadata,
-		RetrySchedule: c.RetrySchedule, Timeout: c.Timeout, RateLimit: c.RateLimit, MaxInFlight: c.MaxInFlight}
+		RetrySchedule: c.RetrySchedule, Timeout: c.Timeout, RateLimit: c.RateLimit, MaxInFlight: c.MaxInFlight,
+		Ordered: c.Ordered, OnExhausted: c.OnExhausted}
+	out.ReceiverDemands = demandsOf(c)
 	content, err := a.openEndpoint(ctx, c, vault.Place{Tenant: e.Tenant, Stream: domain.EndpointStream(e.Tenant, e.ID),
 		Record: e.ConfigRecord, Type: e.ConfigType})
 	if errors.Is(err, vault.ErrErased) {

@@ -20,8 +20,21 @@ type Tenant struct {
 
 // TenantSettings is what a tenant can set.
 type TenantSettings struct {
-	AcceptUnknownTypes bool `json:"accept_unknown_types,omitempty"`
-	TextSearch         bool `json:"text_search,omitempty"`
+	AcceptUnknownTypes bool    `json:"accept_unknown_types,omitempty"`
+	TextSearch         bool    `json:"text_search,omitempty"`
+	IngestRate         float64 `json:"ingest_rate,omitempty" minimum:"0"`
+	MaxEndpoints       int     `json:"max_endpoints,omitempty" minimum:"0"`
+	MaxInFlightPerHost int     `json:"max_in_flight_per_host,omitempty" minimum:"0"`
+}
+
+func showSettings(s domain.TenantSettings) TenantSettings {
+	return TenantSettings{AcceptUnknownTypes: s.AcceptUnknownTypes, TextSearch: s.TextSearch, IngestRate: s.IngestRate,
+		MaxEndpoints: s.MaxEndpoints, MaxInFlightPerHost: s.MaxInFlightPerHost}
+}
+
+func (s *TenantSettings) settings() domain.TenantSettings {
+	return domain.TenantSettings{AcceptUnknownTypes: s.AcceptUnknownTypes, TextSearch: s.TextSearch,
+		IngestRate: s.IngestRate, MaxEndpoints: s.MaxEndpoints, MaxInFlightPerHost: s.MaxInFlightPerHost}
 }
 
 // tenantConfig is what of a tenant can be changed.
@@ -35,7 +48,7 @@ type tenantOutput struct {
 }
 
 func showTenant(t *domain.Tenant) Tenant {
-	return Tenant{Name: t.Name, Settings: TenantSettings(t.Settings), Revision: t.Revision}
+	return Tenant{Name: t.Name, Settings: showSettings(t.Settings), Revision: t.Revision}
 }
 
 func answerTenant(t *domain.Tenant) *tenantOutput {
@@ -45,6 +58,9 @@ func answerTenant(t *domain.Tenant) *tenantOutput {
 var errNoSuchTenant = domain.Refuse(domain.KindNotFound, "tenant_not_found", "there is no such tenant",
 	"list them with: hookledger tenant list")
 
+var errOwnLimits = domain.Refuse(domain.KindForbidden, "limits_are_the_platforms",
+	"a tenant's own key can't change the tenant's limits", "use a platform key, which has no tenant of its own")
+
 func (a *api) registerTenants() {
 	register(a, operation{id: "list-tenants", tag: "Tenants", summary: "List tenants",
 		description: "A platform key sees all tenants, another key its own."}, a.listTenants)
@@ -52,7 +68,8 @@ func (a *api) registerTenants() {
 		description: "Needs a platform key of role admin."}, a.createTenant)
 	register(a, operation{id: "get-tenant", tag: "Tenants", summary: "Get a tenant"}, a.getTenant)
 	register(a, operation{id: "update-tenant", tag: "Tenants", summary: "Change a tenant's settings",
-		description: mergePatchDoc, document: patchOf[tenantConfig](a, "TenantPatch")}, a.updateTenant)
+		description: mergePatchDoc + " Limits are changed with a platform key.",
+		document:    patchOf[tenantConfig](a, "TenantPatch")}, a.updateTenant)
 }
 
 func (a *api) listTenants(ctx context.Context, c *caller, in *NameInput) (*listOutput[Tenant], error) {
@@ -107,7 +124,7 @@ func (a *api) createTenant(ctx context.Context, c *caller, in *createTenantInput
 	if err := a.Room(); err != nil {
 		return nil, err
 	}
-	name, settings := in.Body.Name, domain.TenantSettings(in.Body.Settings)
+	name, settings := in.Body.Name, in.Body.Settings.settings()
 	if !domain.ValidTenant(name) { // names a stream
 		_, err := new(domain.Tenant).Register(name, settings)
 		return nil, err
@@ -197,11 +214,15 @@ func (a *api) updateTenant(ctx context.Context, c *caller, in *updateTenantInput
 		if err := atRevision(expected, t.Revision, "tenant"); err != nil {
 			return nil, err
 		}
-		next, err := mergePatch(tenantConfig{TenantSettings(t.Settings)}, in.RawBody)
+		next, err := mergePatch(tenantConfig{showSettings(t.Settings)}, in.RawBody)
 		if err != nil {
 			return nil, err
 		}
-		facts, err := t.Reconfigure(domain.TenantSettings(next.Settings))
+		settings := next.Settings.settings()
+		if !c.platform() && !settings.SameLimits(t.Settings) {
+			return nil, errOwnLimits
+		}
+		facts, err := t.Reconfigure(settings)
 		if err != nil || len(facts) == 0 {
 			return nil, err
 		}

@@ -24,6 +24,7 @@ func endpointColumns() []output.Column[apiclient.Endpoint] {
 		detail("timeout", func(e apiclient.Endpoint) string { return e.Timeout }),
 		detail("rate_limit", func(e apiclient.Endpoint) string { return noZero(output.Float(e.RateLimit, 3)) }),
 		detail("max_in_flight", func(e apiclient.Endpoint) string { return output.NonZero(e.MaxInFlight) }),
+		detail("ordered", func(e apiclient.Endpoint) string { return ordered(e.Ordered, e.OnExhausted) }),
 		detail("metadata", func(e apiclient.Endpoint) string { return joinPairs(e.Metadata) }),
 		detail("revision", func(e apiclient.Endpoint) string { return output.Int(e.Revision) }),
 		detail("created_at", func(e apiclient.Endpoint) string { return output.Time(e.CreatedAt) }),
@@ -88,6 +89,8 @@ type endpointFlags struct {
 	events, schedule, meta    []string
 	rate                      float64
 	inFlight                  int
+	ordered                   bool
+	onExhausted               string
 }
 
 func (f *endpointFlags) flags(c *cobra.Command) {
@@ -100,6 +103,9 @@ func (f *endpointFlags) flags(c *cobra.Command) {
 	flags.StringSliceVar(&f.meta, "metadata", nil, "key=value, several times or separated by commas")
 	flags.Float64Var(&f.rate, "rate-limit", 0, "requests per second at most; 0: no limit")
 	flags.IntVar(&f.inFlight, "max-in-flight", 0, "attempts at once at most; 0: the server's default")
+	flags.BoolVar(&f.ordered, "ordered", false, "one delivery after the other, in the order of the events")
+	flags.StringVar(&f.onExhausted, "on-exhausted", "",
+		"what those behind an exhausted delivery do when ordered: continue (the default) or wait")
 }
 
 func (f *endpointFlags) body(cmd *cobra.Command) (map[string]any, error) {
@@ -121,6 +127,8 @@ func (f *endpointFlags) body(cmd *cobra.Command) (map[string]any, error) {
 	given("metadata", "metadata", meta)
 	given("rate-limit", "rate_limit", f.rate)
 	given("max-in-flight", "max_in_flight", f.inFlight)
+	given("ordered", "ordered", f.ordered)
+	given("on-exhausted", "on_exhausted", f.onExhausted)
 	return body, nil
 }
 
@@ -128,7 +136,8 @@ func newEndpointCreate(a *app, r *remote) *cobra.Command {
 	f := &endpointFlags{}
 	c := &cobra.Command{Use: "create", Short: "Register an endpoint; its signing secret is shown once",
 		Example: `  hookledger endpoint create --url https://example.com/hook --events "agent.*,cron.failed"
-  hookledger endpoint create --url http://localhost:3000/ --events "*" --retry-schedule 1s,5s,1m`, Args: args(),
+  hookledger endpoint create --url http://localhost:3000/ --events "*" --retry-schedule 1s,5s,1m
+  hookledger endpoint create --url https://example.com/hook --events "cron.*" --ordered --on-exhausted wait`, Args: args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			body, err := f.body(cmd)
 			if err != nil {
@@ -227,6 +236,17 @@ func joinPairs(m map[string]string) string {
 		out = append(out, k+"="+m[k])
 	}
 	return output.Join(out)
+}
+
+// ordered says how the deliveries of an endpoint follow each other; empty: each when it is due.
+func ordered(on bool, onExhausted string) string {
+	switch {
+	case !on:
+		return ""
+	case onExhausted == "":
+		return "yes"
+	}
+	return "yes, on exhausted: " + onExhausted
 }
 
 func noZero(s string) string {

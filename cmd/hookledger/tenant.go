@@ -15,8 +15,44 @@ func tenantColumns() []output.Column[apiclient.Tenant] {
 		column("accept_unknown_types", func(t apiclient.Tenant) string {
 			return output.YesNo(t.Settings.AcceptUnknownTypes)
 		}),
+		detail("ingest_rate", func(t apiclient.Tenant) string { return noZero(output.Float(t.Settings.IngestRate, 3)) }),
+		detail("max_endpoints", func(t apiclient.Tenant) string { return output.NonZero(t.Settings.MaxEndpoints) }),
+		detail("max_in_flight_per_host", func(t apiclient.Tenant) string {
+			return output.NonZero(t.Settings.MaxInFlightPerHost)
+		}),
 		column("revision", func(t apiclient.Tenant) string { return output.Int(t.Revision) }),
 	}
+}
+
+// tenantFlags are what create and update take; settings holds only what was given.
+type tenantFlags struct {
+	accept             bool
+	rate               float64
+	endpoints, perHost int
+}
+
+func (f *tenantFlags) flags(c *cobra.Command) {
+	flags := c.Flags()
+	flags.BoolVar(&f.accept, "accept-unknown-types", false,
+		"take events of types that nobody registered, unchecked and marked")
+	flags.Float64Var(&f.rate, "ingest-rate", 0, "events per second that are taken at most, such as 100; 0: no limit")
+	flags.IntVar(&f.endpoints, "max-endpoints", 0, "endpoints at most, 1 to 1000; 0: 1000")
+	flags.IntVar(&f.perHost, "max-in-flight-per-host", 0,
+		"attempts at once to one host and port, of all endpoints together, such as 16; 0: 256")
+}
+
+func (f *tenantFlags) settings(cmd *cobra.Command) map[string]any {
+	out := map[string]any{}
+	given := func(flag, name string, v any) {
+		if cmd.Flags().Changed(flag) {
+			out[name] = v
+		}
+	}
+	given("accept-unknown-types", "accept_unknown_types", f.accept)
+	given("ingest-rate", "ingest_rate", f.rate)
+	given("max-endpoints", "max_endpoints", f.endpoints)
+	given("max-in-flight-per-host", "max_in_flight_per_host", f.perHost)
+	return out
 }
 
 func newTenant(a *app) *cobra.Command {
@@ -52,7 +88,7 @@ func newTenantGet(a *app, r *remote) *cobra.Command {
 }
 
 func newTenantCreate(a *app, r *remote) *cobra.Command {
-	var accept bool
+	f := &tenantFlags{}
 	c := &cobra.Command{Use: "create NAME", Short: "Make a tenant (with a platform key)",
 		Example: "  hookledger tenant create acme\n  hookledger key create --tenant acme --role producer --name crm",
 		Args:    args("NAME"),
@@ -62,37 +98,40 @@ func newTenantCreate(a *app, r *remote) *cobra.Command {
 				return err
 			}
 			var out apiclient.Item[apiclient.Tenant]
-			body := map[string]any{"name": args[0], "settings": map[string]any{"accept_unknown_types": accept}}
+			body := map[string]any{"name": args[0], "settings": f.settings(cmd)}
 			if err := c.Post(cmd.Context(), "/v1/tenants", body, &out); err != nil {
 				return err
 			}
 			return output.One(a.printer, tenantColumns(), out.Raw, out.Value)
 		}}
-	c.Flags().BoolVar(&accept, "accept-unknown-types", false,
-		"take events of types that nobody registered, unchecked and marked")
+	f.flags(c)
 	return c
 }
 
 func newTenantUpdate(a *app, r *remote) *cobra.Command {
-	var accept bool
+	f := &tenantFlags{}
 	c := &cobra.Command{Use: "update NAME", Short: "Change a tenant's settings",
-		Example: "  hookledger tenant update acme --accept-unknown-types=false", Args: args("NAME"),
+		Long: `Change a tenant's settings. Limits are changed with a platform key, such as the one in DIR/admin.key: a
+tenant's own key can't.`,
+		Example: `  hookledger tenant update acme --accept-unknown-types=false
+  hookledger tenant update acme --ingest-rate 100 --max-endpoints 50 --max-in-flight-per-host 16`,
+		Args: args("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if !cmd.Flags().Changed("accept-unknown-types") {
-				return usage("nothing to change was named", "give --accept-unknown-types=true or =false")
+			settings := f.settings(cmd)
+			if len(settings) == 0 {
+				return usage("nothing to change was named", "give --accept-unknown-types=true or =false, or a limit")
 			}
 			c, err := a.connect(r)
 			if err != nil {
 				return err
 			}
 			var out apiclient.Item[apiclient.Tenant]
-			patch := map[string]any{"settings": map[string]any{"accept_unknown_types": accept}}
+			patch := map[string]any{"settings": settings}
 			if err := c.Patch(cmd.Context(), "/v1/tenants/"+url.PathEscape(args[0]), patch, &out); err != nil {
 				return err
 			}
 			return output.One(a.printer, tenantColumns(), out.Raw, out.Value)
 		}}
-	c.Flags().BoolVar(&accept, "accept-unknown-types", false,
-		"take events of types that nobody registered, unchecked and marked")
+	f.flags(c)
 	return c
 }

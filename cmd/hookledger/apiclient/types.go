@@ -12,7 +12,10 @@ type Tenant struct {
 	Name     string `json:"name"`
 	Revision int64  `json:"revision"`
 	Settings struct {
-		AcceptUnknownTypes bool `json:"accept_unknown_types"`
+		AcceptUnknownTypes bool    `json:"accept_unknown_types"`
+		IngestRate         float64 `json:"ingest_rate"`
+		MaxEndpoints       int     `json:"max_endpoints"`
+		MaxInFlightPerHost int     `json:"max_in_flight_per_host"`
 	} `json:"settings"`
 }
 
@@ -39,6 +42,8 @@ type Endpoint struct {
 	Timeout        string            `json:"timeout"`
 	RateLimit      float64           `json:"rate_limit"`
 	MaxInFlight    int               `json:"max_in_flight"`
+	Ordered        bool              `json:"ordered"`
+	OnExhausted    string            `json:"on_exhausted"`
 	Status         string            `json:"status"`
 	DisabledReason string            `json:"disabled_reason"`
 	Revision       int64             `json:"revision"`
