@@ -138,7 +138,7 @@ func (a *attempt) turn() (err error) {
 		return a.interrupt(domain.InterruptExpired)
 	}
 	a.sent = true
-	r := a.d.sender.send(a.d.sending, a.prepared)
+	r := a.prepared.to.send(a.d.sending, a.d.sender, a.prepared)
 	if r.err != nil && a.d.sending.Err() != nil {
 		return a.interrupt(domain.InterruptShutdown)
 	}
@@ -189,11 +189,16 @@ func (a *attempt) decide() (bool, error) {
 		a.it.returnAt = now.Add(heldPause)
 		return false, nil
 	}
-	p, err := a.d.prepare(a.due, e, now)
+	p, err := a.d.prepare(a.due, e, a.state.Mark(a.due), now)
 	a.endpoint, a.prepared = e, p
+	stamp := a.d.stampAt(now)
+	var content *domain.Sealed
+	if err == nil {
+		content, err = a.seal(stamp, p)
+	}
 	switch {
 	case err == nil:
-		return a.start(e, p, now)
+		return a.start(e, p, stamp, content)
 	case errors.Is(err, vault.ErrErased):
 		return false, a.cancel("erased", e)
 	case ledgerError(err):
@@ -223,22 +228,31 @@ func (a *attempt) cancel(reason string, e *domain.Endpoint) error {
 	return err
 }
 
+// seal seals the message that p renders, where it does, for the record of the attempt's intent.
+func (a *attempt) seal(stamp domain.Stamp, p *prepared) (*domain.Sealed, error) {
+	if p.content == nil {
+		return nil, nil
+	}
+	return a.d.cfg.Vault.Seal(a.d.recording, p.keyID, vault.Place{Tenant: a.due.Tenant, Stream: a.stream,
+		Record: a.state.StartedAs(stamp), Type: (*domain.AttemptStarted)(nil).RecordType()}, p.content)
+}
+
 // start makes the intent durable. Nothing may be sent before it returns true.
-func (a *attempt) start(e *domain.Endpoint, p *prepared, now time.Time) (bool, error) {
-	records := a.state.Start(domain.Start{Stamp: a.d.stampAt(now), Due: a.due, Policy: policyOf(e),
-		Attempt: domain.AttemptID(now, a.d.cfg.NewID()), EndpointRevision: e.ConfigRevision,
-		Method: p.method, Host: p.target.host, Headers: p.headers, Timeout: p.timeout, Node: a.d.cfg.Node, Signed: p.signed})
+func (a *attempt) start(e *domain.Endpoint, p *prepared, stamp domain.Stamp, content *domain.Sealed) (bool, error) {
+	records := a.state.Start(domain.Start{Stamp: stamp, Due: a.due, Policy: policyOf(e),
+		Attempt: domain.AttemptID(stamp.At, a.d.cfg.NewID()), EndpointRevision: e.ConfigRevision, Method: p.method,
+		Host: p.target.host, Headers: p.headers, Timeout: p.timeout, Node: a.d.cfg.Node, Content: content, Signed: p.signed})
 	if len(records) == 0 {
 		return false, nil
 	}
-	started, _ := records[len(records)-2].Fact.(*domain.AttemptStarted)
+	started := startedIn(records)
 	repeated, err := a.d.append(a.stream, a.state.Revision, records, false)
 	if err != nil {
 		return false, err
 	}
-	a.id, a.signedAt = started.Attempt, p.signed.WebhookTimestamp
+	a.id, a.signedAt = started.Attempt, stamp.At.Unix()
 	ledger.Fold(a.state, a.state.Revision, records)
-	p.wireHeaders(started.Headers)
+	p.headers = started.Headers // with the mark of a repetition
 	if !repeated {
 		return true, nil
 	}
@@ -259,7 +273,6 @@ func (a *attempt) failUnsent(e *domain.Endpoint, p *prepared, now time.Time, cau
 	if len(records) == 0 {
 		return nil
 	}
-	records = records[:len(records)-1] // without RequestSigned: it was not
 	begun := a.state.Clone()
 	ledger.Fold(begun, a.state.Revision, records)
 	outcome := domain.Stamp{At: now, Base: domain.IDAt(stamp.Base, len(records)), Actor: stamp.Actor}
@@ -280,7 +293,10 @@ func (a *attempt) finish(r *result) error {
 	stamp := a.d.stamp()
 	o := domain.Outcome{Stamp: stamp, Attempt: a.id, Jitter: a.d.cfg.Jitter()}
 	if r.err == nil {
+		v := a.prepared.to.judge(r)
+		o.Rejected = v == rejected
 		o.Response = a.d.response(a.stream, a.due.Tenant, a.prepared.keyID, stamp.Base, r)
+		o.Response.Unconfirmed = v == unconfirmed
 	} else {
 		o.Failure = a.d.failure(a.stream, a.due.Tenant, a.prepared.keyID, stamp.Base, r)
 	}
@@ -385,6 +401,16 @@ func ledgerError(err error) bool {
 // wouldRecur says whether err is this delivery's own and no state of the ledger: it would come back at each repeat.
 func wouldRecur(err error) bool {
 	return errors.Is(err, errPanic) || errors.Is(err, ledger.ErrInvalid) || errors.Is(err, ledger.ErrTooLarge)
+}
+
+// startedIn is the intent among the records of a domain.Start.
+func startedIn(records []domain.Record) *domain.AttemptStarted {
+	for i := range records {
+		if f, ok := records[i].Fact.(*domain.AttemptStarted); ok {
+			return f
+		}
+	}
+	return nil
 }
 
 func (d *Delivery) stamp() domain.Stamp { return d.stampAt(d.cfg.Now()) }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"strconv"
 	"time"
 
 	"hookledger/domain"
@@ -32,19 +31,22 @@ type target struct {
 // prepared is a request with all that goes on the wire. Nothing of it depends on the wire, so that it can be recorded
 // before a byte of it is sent.
 type prepared struct {
+	to      destination
 	target  *target
 	method  string
+	url     *url.URL
 	timeout time.Duration
 	body    []byte
 	keyID   string          // the data key that what quotes the event is sealed under; empty: not known
 	headers []domain.Header // as recorded, in the order of the wire
 	signed  domain.RequestSigned
+	content []byte      // what is recorded, sealed, as the message that goes on the wire; nil: the event's own body does
 	header  http.Header // as sent
 }
 
-// prepare opens and signs what an attempt at now sends. It always gives as much as is known, for the record of a
-// failure. A panic on the way is an error like any other.
-func (d *Delivery) prepare(due domain.Due, e *domain.Endpoint, now time.Time) (p *prepared, err error) {
+// prepare opens, and signs or renders, what an attempt at now sends. It always gives as much as is known, for the record
+// of a failure. A panic on the way is an error like any other.
+func (d *Delivery) prepare(due domain.Due, e *domain.Endpoint, mark string, now time.Time) (p *prepared, err error) {
 	p = &prepared{method: http.MethodPost, timeout: time.Duration(e.Config.Timeout)}
 	if p.timeout <= 0 {
 		p.timeout = domain.DefaultTimeout
@@ -59,43 +61,11 @@ func (d *Delivery) prepare(due domain.Due, e *domain.Endpoint, now time.Time) (p
 	if p.target, err = d.target(ctx, e); err != nil {
 		return p, err
 	}
-	key, err := d.cfg.Vault.SigningKey(ctx, e.Config.Signing.KeyID)
-	if err != nil {
-		return p, signingError(err)
+	p.url = p.target.url
+	if p.to, err = destinationOf(e.Config.Kind); err != nil {
+		return p, err
 	}
-	contentType := defaultContentType
-	if event.Received != nil && event.Received.ContentType != "" {
-		contentType = event.Received.ContentType
-	}
-	p.headers = []domain.Header{{Name: headerUserAgent, Value: userAgent},
-		{Name: headerLength, Value: strconv.Itoa(len(p.body))}, {Name: headerContentType, Value: contentType}}
-	ts := now.Unix()
-	p.signed = domain.RequestSigned{Scheme: domain.SchemeV1, KeyIDs: []string{e.Config.Signing.KeyID},
-		WebhookID: due.Event, WebhookTimestamp: ts, Signatures: domain.Sign([][]byte{key}, due.Event, ts, p.body)}
-	return p, nil
-}
-
-// signingError keeps "erased" to mean the event: an endpoint whose signing key is gone is a fault, and recorded as one.
-func signingError(err error) error { return fmt.Errorf("the endpoint's signing key: %v", err) } //nolint:errorlint // so
-
-// wireHeaders makes the request's headers of the recorded ones and the signature. The names are written as they stand,
-// and Content-Length comes from the body.
-func (p *prepared) wireHeaders(recorded []domain.Header) {
-	values := make([]string, len(recorded)+3)
-	p.header = make(http.Header, len(values))
-	set := func(i int, name, value string) {
-		values[i] = value
-		p.header[name] = values[i : i+1 : i+1]
-	}
-	for i, h := range recorded {
-		if h.Name != headerLength {
-			set(i, h.Name, h.Value)
-		}
-	}
-	n := len(recorded)
-	set(n, domain.HeaderWebhookID, p.signed.WebhookID)
-	set(n+1, domain.HeaderWebhookTimestamp, strconv.FormatInt(p.signed.WebhookTimestamp, 10))
-	set(n+2, domain.HeaderWebhookSignature, p.signed.Signatures)
+	return p, p.to.prepare(order{ctx: ctx, delivery: d, due: due, endpoint: e, event: event, mark: mark, now: now}, p)
 }
 
 // target opens the endpoint's URL; one configuration is opened once.

@@ -110,7 +110,7 @@ func (s *sender) send(parent context.Context, p *prepared) (r *result) {
 	ctx, cancel := context.WithTimeout(parent, p.timeout)
 	defer cancel()
 	deadline, _ := ctx.Deadline()
-	ctx, w := watch(ctx, deadline, p.target.url.Scheme == "https")
+	ctx, w := watch(ctx, deadline, p.url.Scheme == "https")
 	defer func() {
 		if v := recover(); v != nil {
 			r.fail(fmt.Errorf("panic: %v", v), w)
@@ -119,7 +119,7 @@ func (s *sender) send(parent context.Context, p *prepared) (r *result) {
 	}()
 	// The body is of a type that the Transport knows to be in memory, so that it goes out in one packet with the
 	// headers. GetBody stays nil: with it, and on a connection that breaks, the Transport would send it again.
-	req := (&http.Request{Method: p.method, URL: p.target.url, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+	req := (&http.Request{Method: p.method, URL: p.url, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: p.header, Body: io.NopCloser(bytes.NewReader(p.body)), ContentLength: int64(len(p.body))}).WithContext(ctx)
 	resp, err := s.wire(p).RoundTrip(req)
 	if err != nil {

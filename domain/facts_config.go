@@ -54,7 +54,7 @@ type Signing struct {
 // EndpointConfig is a whole configuration; each change of an endpoint carries the whole new one. The URL's path and
 // query are sealed, because some services put a capability there.
 type EndpointConfig struct {
-	Kind          string            `json:"kind"` // "webhook"
+	Kind          string            `json:"kind"` // EndpointWebhook, ...
 	Scheme        string            `json:"scheme"`
 	Host          string            `json:"host"`    // with the port where the URL had one
 	Content       *Sealed           `json:"content"` // EndpointContent
