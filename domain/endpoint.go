@@ -114,6 +114,10 @@ func (c *EndpointConfig) check() error {
 	if c.MaxInFlight < 0 || c.MaxInFlight > 10_000 {
 		return invalid("invalid_max_in_flight", "max_in_flight is out of range", "use 0 (the server's default) to 10000")
 	}
+	if c.DisableAfter != nil && (*c.DisableAfter < 0 || time.Duration(*c.DisableAfter) > MaxDisableAfter) {
+		return invalid("invalid_disable_after", "disable_after is out of range",
+			"use a time up to 8760h, 0s for never, or leave it out for the server's default")
+	}
 	if err := c.checkOrder(); err != nil {
 		return err
 	}

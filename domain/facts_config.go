@@ -54,7 +54,7 @@ type Signing struct {
 // EndpointConfig is a whole configuration; each change of an endpoint carries the whole new one. The URL's path and
 // query are sealed, because some services put a capability there.
 type EndpointConfig struct {
-	Kind          string            `json:"kind"` // EndpointWebhook, ...
+	Kind          string            `json:"kind"` // "webhook"
 	Scheme        string            `json:"scheme"`
 	Host          string            `json:"host"`    // with the port where the URL had one
 	Content       *Sealed           `json:"content"` // EndpointContent
@@ -68,6 +68,9 @@ type EndpointConfig struct {
 	Ordered       bool              `json:"ordered,omitempty"`       // one after the other, in the order of the ledger
 	OnExhausted   string            `json:"on_exhausted,omitempty"`  // OnExhaustedContinue where it is empty
 	Signing       Signing           `json:"signing"`
+
+	// DisableAfter so long of nothing but failures the endpoint is disabled. Nil: the server's default; 0: never.
+	DisableAfter *Duration `json:"disable_after,omitempty"`
 }
 
 // EndpointContent is what an EndpointConfig seals: the URL's path and query, "/hook?k=v".
@@ -84,10 +87,21 @@ type EndpointReconfigured struct {
 	Config EndpointConfig `json:"config"`
 }
 
+// Reasons of EndpointDisabled.
+const (
+	DisabledManual  = "manual"
+	DisabledGone    = "gone"    // the receiver answered 410
+	DisabledFailing = "failing" // nothing but failures for disable_after
+)
+
 // EndpointDisabled holds the endpoint's deliveries back until it is enabled.
 type EndpointDisabled struct {
-	Reason   string    `json:"reason"` // "manual"
-	Evidence ulid.ULID `json:"evidence,omitzero"`
+	Reason   string    `json:"reason"`
+	Evidence ulid.ULID `json:"evidence,omitzero"` // the answer or failure that led to it
+	// Of the row of failures that Evidence ends: the record that began it, when that was recorded, and how many.
+	First    ulid.ULID `json:"first,omitzero"`
+	Since    time.Time `json:"since,omitzero"`
+	Failures int       `json:"failures,omitempty"`
 }
 
 type EndpointEnabled struct{}

@@ -6,6 +6,14 @@ import (
 	"hookledger/domain"
 )
 
+// lenientSample is an endpoint with a patience of its own.
+func lenientSample() domain.EndpointConfig {
+	c := configSample()
+	never := domain.Duration(0)
+	c.DisableAfter = &never
+	return c
+}
+
 // addedField is a record with optional fields that were added to a version which ledgers held already. The version's
 // first golden file stays as it is, and says that a record without them loads; what names this one's is TYPE.vN.NAME.
 type addedField struct {
@@ -17,11 +25,18 @@ func addedFields() []addedField {
 	return []addedField{
 		{"text_search", &domain.TenantRegistered{Name: "default", Settings: domain.TenantSettings{TextSearch: true}}},
 		{"text_search", &domain.TenantReconfigured{Settings: domain.TenantSettings{TextSearch: true}}},
+		{"endpoint", &domain.AttemptStarted{Attempt: attemptID, N: 2, EndpointRevision: 3, Trigger: domain.TriggerAutomatic,
+			Method: "POST", Host: "hooks.example.com:8443", Headers: []domain.Header{{Name: "content-length", Value: "350"}},
+			Timeout: domain.Duration(20 * time.Second), StartedAt: noon, Node: "node-01JPHK00000000000000000000",
+			Endpoint: endpointID}},
+		{"disable_after", &domain.EndpointReconfigured{Config: lenientSample()}},
 		{"ordered", &domain.EndpointReconfigured{Config: orderedSample()}},
 		{"limits", &domain.TenantReconfigured{Settings: limitsSample()}},
 		{"limits", &domain.TenantRegistered{Name: "acme", Settings: limitsSample()}},
 		{"schedule", &domain.RetryRequested{N: 3, InPlaceOf: noon.Add(5 * time.Minute), NextStep: 3,
 			NextWait: domain.Duration(30 * time.Minute)}},
+		{"row", &domain.EndpointDisabled{Reason: domain.DisabledFailing, Evidence: causeID, First: recordID,
+			Since: noon.AddDate(0, 0, -5), Failures: 61}},
 		{"content", &domain.DeliveryCancelled{Reason: domain.CancelRequested, Content: sealedSample(90)}},
 	}
 }
