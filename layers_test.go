@@ -35,6 +35,7 @@ var rooms = map[string][]string{
 	"projections":                      {"domain", "ledger", "vault", "ingest"},
 	"delivery":                         {"domain", "ledger", "vault", "ingest"},
 	"replays":                          {"domain", "ledger", "vault"},
+	"followups":                        {"domain", "ledger", "vault", "ingest"},
 	"audit/reconcile":                  {"domain", "ledger", "vault"},
 	"sources/agenfleet":                {"domain", "ledger", "vault", "ingest", "sources/pointer"},
 	"sources/agenfleet/agenfleettest":  {}, // a stand-in of AgenFleet's API, which knows nothing of us
@@ -44,7 +45,7 @@ var rooms = map[string][]string{
 	"httpapi": {"domain", "ledger", "vault", "ingest", "projections", "delivery", "replays", "sources/agenfleet",
 		"sources/cron", "sources/cloudevents", "audit/reconcile"},
 	"cmd/hookledger": {"domain", "ledger", "ledger/pebblestore", "ledger/eventstore", "ledger/storetest",
-		"ledger/ledgercopy", "vault", "ingest", "projections", "delivery", "replays", "sources/agenfleet",
+		"ledger/ledgercopy", "vault", "ingest", "projections", "delivery", "replays", "followups", "sources/agenfleet",
 		"sources/agenfleet/agenfleettest", "sources/cron", "sources/cloudevents", "audit/reconcile", "httpapi"},
 }
 

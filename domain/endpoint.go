@@ -121,6 +121,9 @@ func (c *EndpointConfig) check() error {
 	if err := c.checkOrder(); err != nil {
 		return err
 	}
+	if err := c.checkChannel(); err != nil {
+		return err
+	}
 	if len(c.Description) > 1024 || len(c.Metadata) > 50 {
 		return invalid("too_much_description", "the description or the metadata is too long",
 			"use at most 1024 characters and 50 entries")

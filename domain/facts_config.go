@@ -71,6 +71,8 @@ type EndpointConfig struct {
 
 	// DisableAfter so long of nothing but failures the endpoint is disabled. Nil: the server's default; 0: never.
 	DisableAfter *Duration `json:"disable_after,omitempty"`
+	// Channel "url" marks a webhook as a channel of cron outputs; see ChannelName.
+	Channel string `json:"channel,omitempty"`
 }
 
 // EndpointContent is what an EndpointConfig seals: the URL's path and query, "/hook?k=v".

@@ -83,7 +83,7 @@ func DefaultHealthConfig() HealthConfig {
 }
 
 // IsChannel says that what the endpoint gets is reported as a channel's: cron.delivered and cron.failed.
-func (c *EndpointConfig) IsChannel() bool { return c.Kind != "" && c.Kind != "webhook" }
+func (c *EndpointConfig) IsChannel() bool { return c.ChannelName() != "" }
 
 // MaxDisableAfter bounds an endpoint's own disable_after.
 const MaxDisableAfter = 365 * 24 * time.Hour

@@ -30,6 +30,7 @@ func addedFields() []addedField {
 			Timeout: domain.Duration(20 * time.Second), StartedAt: noon, Node: "node-01JPHK00000000000000000000",
 			Endpoint: endpointID}},
 		{"disable_after", &domain.EndpointReconfigured{Config: lenientSample()}},
+		{"channel", &domain.EndpointReconfigured{Config: channelSample()}},
 		{"ordered", &domain.EndpointReconfigured{Config: orderedSample()}},
 		{"limits", &domain.TenantReconfigured{Settings: limitsSample()}},
 		{"limits", &domain.TenantRegistered{Name: "acme", Settings: limitsSample()}},
@@ -44,6 +45,12 @@ func addedFields() []addedField {
 func orderedSample() domain.EndpointConfig {
 	c := configSample()
 	c.Ordered, c.OnExhausted = true, domain.OnExhaustedWait
+	return c
+}
+
+func channelSample() domain.EndpointConfig {
+	c := configSample()
+	c.Channel = domain.ChannelURL
 	return c
 }
 
