@@ -190,7 +190,7 @@ func (r *run) room(ctx context.Context) (int, time.Duration, error) {
 // wait is how long to wait before the progress is looked at again: the longer it stands still, the longer.
 func (r *run) wait(p domain.ReplayProgress) time.Duration {
 	p.Position = 0
-	if r.look = min(2*r.look, r.cfg.Idle); p != r.progress {
+	if r.look = max(min(2*r.look, r.cfg.Idle), busyPoll); p != r.progress {
 		r.look = busyPoll
 	}
 	r.progress = p
