@@ -52,6 +52,7 @@ type Vault interface {
 	Open(ctx context.Context, p vault.Place, s *domain.Sealed) ([]byte, error)
 	Seal(ctx context.Context, keyID string, p vault.Place, plaintext []byte) (*domain.Sealed, error)
 	SigningKey(ctx context.Context, keyID string) ([]byte, error)
+	Secret(ctx context.Context, keyID string) (domain.Secret, error)
 }
 
 // EgressConfig says where requests may go. Public addresses are always allowed, on any port unless AllowPorts is given.
@@ -143,7 +144,7 @@ func New(cfg Config) (*Delivery, error) {
 	if d.metrics, err = newMetrics(cfg.Metrics, d.source.InUse, cfg.Window); err != nil {
 		return nil, fmt.Errorf("delivery: register metrics: %w", err)
 	}
-	if d.targets, err = lru.New[domain.EndpointKey, *target](targetsKept); err != nil {
+	if d.targets, err = lru.NewWithEvict(targetsKept, d.forget); err != nil {
 		return nil, fmt.Errorf("delivery: %w", err)
 	}
 	d.sending, d.stopSending = context.WithCancel(context.Background())

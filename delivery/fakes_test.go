@@ -143,6 +143,9 @@ type memVault struct {
 	key    []byte
 	erased map[string]bool
 	panics bool
+	// What the endpoints have in it beside testKey, by id; a nil one was destroyed. mu guards them.
+	keys    map[string][]byte
+	secrets map[string]*string
 }
 
 func placeTag(p vault.Place) []byte {
@@ -170,10 +173,32 @@ func (v *memVault) Open(_ context.Context, p vault.Place, s *domain.Sealed) ([]b
 }
 
 func (v *memVault) SigningKey(_ context.Context, keyID string) ([]byte, error) {
-	if keyID != "sk_1" {
-		return nil, vault.ErrUnknownKey
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if keyID == "sk_1" {
+		return v.key, nil
 	}
-	return v.key, nil
+	key, ok := v.keys[keyID]
+	switch {
+	case !ok:
+		return nil, vault.ErrUnknownKey
+	case key == nil:
+		return nil, vault.ErrErased
+	}
+	return key, nil
+}
+
+func (v *memVault) Secret(_ context.Context, keyID string) (domain.Secret, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	s, ok := v.secrets[keyID]
+	switch {
+	case !ok:
+		return domain.Secret{}, vault.ErrUnknownKey
+	case s == nil:
+		return domain.Secret{}, vault.ErrErased
+	}
+	return domain.NewSecret(*s), nil
 }
 
 // memHouse is both the endpoints and the events.

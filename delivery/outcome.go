@@ -75,7 +75,8 @@ func classify(err error, at *phase) domain.ErrorCode {
 		return domain.CodeRefused
 	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH):
 		return domain.CodeUnreachable
-	case strings.Contains(err.Error(), "server response headers exceeded"):
+	case strings.Contains(err.Error(), "server response headers exceeded"),
+		strings.Contains(err.Error(), "header list larger than advertised"): // HTTP/1 and HTTP/2
 		return domain.CodeResponseTooLarge
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, net.ErrClosed):
 		return domain.CodeReset

@@ -3,12 +3,14 @@ package delivery
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"time"
 
 	"hookledger/domain"
+	"hookledger/ledger"
 	"hookledger/vault"
 )
 
@@ -26,6 +28,8 @@ type target struct {
 	record string // the configuration's id: two endpoints of one name are told apart by it
 	url    *url.URL
 	host   string
+	// demands are nil for an endpoint that asks for no more than the signature.
+	demands *demands
 }
 
 // prepared is a request with all that goes on the wire. Nothing of it depends on the wire, so that it can be recorded
@@ -59,7 +63,7 @@ func (d *Delivery) prepare(due domain.Due, e *domain.Endpoint, mark string, now 
 	}
 	p.body, p.keyID = event.Body, event.KeyID
 	if p.target, err = d.target(ctx, e); err != nil {
-		return p, err
+		return p, d.anew(e, err)
 	}
 	p.url = p.target.url
 	if p.to, err = destinationOf(e.Config.Kind); err != nil {
@@ -68,12 +72,24 @@ func (d *Delivery) prepare(due domain.Due, e *domain.Endpoint, mark string, now 
 	return p, p.to.prepare(order{ctx: ctx, delivery: d, due: due, endpoint: e, event: event, mark: mark, now: now}, p)
 }
 
+// anew lets the attempt begin again where a secret that it lacks is gone because the endpoint was changed meanwhile.
+func (d *Delivery) anew(e *domain.Endpoint, err error) error {
+	if !errors.Is(err, errGone) {
+		return err
+	}
+	if now, ok := d.cfg.Endpoints.Endpoint(e.Tenant, e.ID); ok && now == e {
+		return err
+	}
+	return fmt.Errorf("the endpoint was changed meanwhile: %w", ledger.ErrConflict)
+}
+
 // target opens the endpoint's URL; one configuration is opened once.
 func (d *Delivery) target(ctx context.Context, e *domain.Endpoint) (*target, error) {
 	key := domain.EndpointKey{Tenant: e.Tenant, Endpoint: e.ID}
 	record := string(e.ConfigRecord[:])
-	if t, ok := d.targets.Get(key); ok && t.config == e.ConfigRevision && t.record == record {
-		return t, nil
+	old, known := d.targets.Get(key)
+	if known && old.config == e.ConfigRevision && old.record == record {
+		return old, nil
 	}
 	plain, err := d.cfg.Vault.Open(ctx, vault.Place{Tenant: e.Tenant, Stream: domain.EndpointStream(e.Tenant, e.ID),
 		Record: e.ConfigRecord, Type: e.ConfigType}, e.Config.Content)
@@ -89,6 +105,27 @@ func (d *Delivery) target(ctx context.Context, e *domain.Endpoint) (*target, err
 		return nil, fmt.Errorf("the endpoint's url can't be read")
 	}
 	t := &target{config: e.ConfigRevision, record: record, url: u, host: e.Config.Host}
+	if t.demands, err = d.demandsOf(ctx, &e.Config); err != nil {
+		return nil, err
+	}
 	d.targets.Add(key, t)
+	if known && old.wire() != t.wire() {
+		d.forget(key, old)
+	}
 	return t, nil
+}
+
+// forget lets go of a target that another one has taken the place of, or that is not kept any more.
+func (d *Delivery) forget(_ domain.EndpointKey, t *target) {
+	if w := t.wire(); w != nil {
+		d.sender.drop(w)
+	}
+}
+
+// wire is the target's own; nil: it has none.
+func (t *target) wire() *ownWire {
+	if t.demands == nil {
+		return nil
+	}
+	return t.demands.wire
 }

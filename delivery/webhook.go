@@ -2,7 +2,6 @@ package delivery
 
 import (
 	"context"
-	"fmt"
 	"strconv"
 
 	"hookledger/domain"
@@ -14,29 +13,30 @@ type webhook struct{}
 var _ destination = webhook{}
 
 func (webhook) prepare(o order, p *prepared) error {
-	key, err := o.delivery.cfg.Vault.SigningKey(o.ctx, o.endpoint.Config.Signing.KeyID)
-	if err != nil {
-		return signingError(err)
-	}
 	contentType := defaultContentType
 	if received := o.event.Received; received != nil && received.ContentType != "" {
 		contentType = received.ContentType
 	}
 	p.headers = plainHeaders(contentType, len(p.body))
-	ts := o.now.Unix()
-	p.signed = domain.RequestSigned{Scheme: domain.SchemeV1, KeyIDs: []string{o.endpoint.Config.Signing.KeyID},
-		WebhookID: o.due.Event, WebhookTimestamp: ts, Signatures: domain.Sign([][]byte{key}, o.due.Event, ts, p.body)}
+	if err := o.delivery.sign(o.ctx, p, &o.endpoint.Config.Signing, o.due.Event, o.now); err != nil {
+		return err
+	}
+	if p.target.demands != nil {
+		p.target.demands.apply(p)
+	}
 	return nil
 }
-
-// signingError keeps "erased" to mean the event: an endpoint whose signing key is gone is a fault, and recorded as one.
-func signingError(err error) error { return fmt.Errorf("the endpoint's signing key: %v", err) } //nolint:errorlint // so
 
 func (webhook) send(ctx context.Context, s *sender, p *prepared) *result {
 	more := p.setHeaders(3)
 	p.setHeader(more, domain.HeaderWebhookID, p.signed.WebhookID)
 	p.setHeader(more[1:], domain.HeaderWebhookTimestamp, strconv.FormatInt(p.signed.WebhookTimestamp, 10))
 	p.setHeader(more[2:], domain.HeaderWebhookSignature, p.signed.Signatures)
+	if x := p.target.demands; x != nil {
+		for i, h := range x.headers {
+			p.header[h.Name] = x.values[i : i+1 : i+1]
+		}
+	}
 	return s.send(ctx, p)
 }
 

@@ -25,6 +25,8 @@ type Endpoint struct {
 	Disabled       bool
 	DisabledReason string
 	Removed        bool
+	// Retiring are secrets in the vault that nothing uses any more, or from a time on. Never changed in place.
+	Retiring []Retiring
 }
 
 // Exists says that the endpoint was registered and not removed.
@@ -41,13 +43,19 @@ func (e *Endpoint) Evolve(r *Record) {
 		e.ID, e.Tenant, e.CreatedAt = r.Stream.ID(), r.Tenant, r.RecordedAt
 		e.configure(r, f.Config)
 	case *EndpointReconfigured:
+		e.replace(&f.Config, r)
 		e.configure(r, f.Config)
+	case *EndpointSecretRotated:
+		e.rotated(f.Signing, r)
+	case *EndpointSecretRetired:
+		e.retired(f.Keys)
 	case *EndpointDisabled:
 		e.Disabled, e.DisabledReason = true, f.Reason
 	case *EndpointEnabled:
 		e.Disabled, e.DisabledReason = false, ""
 	case *EndpointRemoved:
 		e.Removed = true
+		e.abandon(r)
 	}
 }
 
@@ -119,6 +127,9 @@ func (c *EndpointConfig) check() error {
 			"use a time up to 8760h, 0s for never, or leave it out for the server's default")
 	}
 	if err := c.checkOrder(); err != nil {
+		return err
+	}
+	if err := c.checkSecrets(); err != nil {
 		return err
 	}
 	if err := c.checkChannel(); err != nil {

@@ -44,17 +44,10 @@ type EventTypeRegistered struct {
 	Example     json.RawMessage `json:"example,omitempty"`
 }
 
-// Signing names the key that signs an endpoint's requests; the key itself stands in the vault.
-type Signing struct {
-	Scheme      string `json:"scheme"` // "v1": HMAC-SHA256, Standard Webhooks
-	KeyID       string `json:"key_id"`
-	Fingerprint string `json:"fingerprint"`
-}
-
 // EndpointConfig is a whole configuration; each change of an endpoint carries the whole new one. The URL's path and
 // query are sealed, because some services put a capability there.
 type EndpointConfig struct {
-	Kind          string            `json:"kind"` // "webhook"
+	Kind          string            `json:"kind"` // EndpointWebhook, ...
 	Scheme        string            `json:"scheme"`
 	Host          string            `json:"host"`    // with the port where the URL had one
 	Content       *Sealed           `json:"content"` // EndpointContent
@@ -68,6 +61,10 @@ type EndpointConfig struct {
 	Ordered       bool              `json:"ordered,omitempty"`       // one after the other, in the order of the ledger
 	OnExhausted   string            `json:"on_exhausted,omitempty"`  // OnExhaustedContinue where it is empty
 	Signing       Signing           `json:"signing"`
+	Headers       []SecretHeader    `json:"headers,omitempty"` // of the endpoint's own, beside ours
+	Auth          *ReceiverAuth     `json:"auth,omitempty"`
+	ClientCert    *ClientCert       `json:"client_cert,omitempty"`
+	Legacy        *LegacySigning    `json:"legacy_signature,omitempty"`
 
 	// DisableAfter so long of nothing but failures the endpoint is disabled. Nil: the server's default; 0: never.
 	DisableAfter *Duration `json:"disable_after,omitempty"`

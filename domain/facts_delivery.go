@@ -153,6 +153,7 @@ const (
 	CodeTLSUnknownCA     ErrorCode = "tls_unknown_ca"
 	CodeTLSName          ErrorCode = "tls_name_mismatch"
 	CodeTLS              ErrorCode = "tls_failed"
+	CodeTLSClientCert    ErrorCode = "tls_client_cert" // the receiver asks for a client certificate, or refuses the one shown
 	CodeUnreachable      ErrorCode = "unreachable"
 	CodeRedirect         ErrorCode = "redirect"
 	CodeBadResponse      ErrorCode = "bad_response"

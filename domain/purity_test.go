@@ -14,14 +14,16 @@ import (
 // pureImports is all that this package may know. None of them does I/O, reads a clock or draws a random number, but for
 // the functions in impure.
 var pureImports = []string{
-	"cmp", "crypto/hmac", "crypto/sha256", "embed", "encoding/base64", "encoding/binary", "encoding/hex", "encoding/json",
-	"errors", "fmt", "maps", "math", "net/url", "slices", "strconv", "strings", "time", "github.com/oklog/ulid/v2",
+	"cmp", "crypto/ed25519", "crypto/hmac", "crypto/sha256", "embed", "encoding/base64", "encoding/binary",
+	"encoding/hex", "encoding/json", "errors", "fmt", "maps", "math", "net/url", "slices", "strconv", "strings", "time",
+	"github.com/oklog/ulid/v2",
 }
 
 var impure = map[string][]string{
-	"time": {"Now", "Since", "Until", "After", "AfterFunc", "Sleep", "Tick", "NewTicker", "NewTimer", "LoadLocation"},
-	"fmt":  {"Print", "Printf", "Println", "Scan", "Scanf", "Scanln"},
-	"ulid": {"Make", "Now", "MustNewDefault", "DefaultEntropy", "MustNew", "New", "Monotonic"},
+	"time":    {"Now", "Since", "Until", "After", "AfterFunc", "Sleep", "Tick", "NewTicker", "NewTimer", "LoadLocation"},
+	"ed25519": {"GenerateKey"},
+	"fmt":     {"Print", "Printf", "Println", "Scan", "Scanf", "Scanln"},
+	"ulid":    {"Make", "Now", "MustNewDefault", "DefaultEntropy", "MustNew", "New", "Monotonic"},
 }
 
 // impurities lists what makes a file impure.

@@ -32,8 +32,17 @@ func vectorKey(t *testing.T) []byte {
 	return key
 }
 
+// v1 makes keys of the scheme of their bytes.
+func v1(keys ...[]byte) []domain.Key {
+	var out []domain.Key
+	for _, k := range keys {
+		out = append(out, domain.Key{Scheme: domain.SchemeV1, Bytes: k})
+	}
+	return out
+}
+
 func verifyVector(keys [][]byte, signatures string, now time.Time) error {
-	return domain.Verify(keys, vectorID, strconv.Itoa(vectorTime), signatures, []byte(vectorBody), now)
+	return domain.Verify(v1(keys...), vectorID, strconv.Itoa(vectorTime), signatures, []byte(vectorBody), now)
 }
 
 func TestSign_FixedVector(t *testing.T) {
@@ -95,7 +104,7 @@ func TestVerify_SeveralKeysAndSignatures(t *testing.T) {
 
 func TestVerify_EveryPartIsSigned(t *testing.T) {
 	t.Parallel()
-	keys, now, ts := [][]byte{vectorKey(t)}, time.Unix(vectorTime, 0), strconv.Itoa(vectorTime)
+	keys, now, ts := v1(vectorKey(t)), time.Unix(vectorTime, 0), strconv.Itoa(vectorTime)
 	for name, c := range map[string]struct{ id, ts, body, want string }{
 		"nothing changed":  {vectorID, ts, vectorBody, ""},
 		"the id":           {vectorID + "x", ts, vectorBody, "no_matching_signature"},
@@ -157,7 +166,7 @@ func TestSign_TheOfficialLibraryAgrees(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := domain.Verify([][]byte{key}, id, strconv.FormatInt(ts, 10), theirs, body, time.Unix(ts, 0)); err != nil {
+		if err := domain.Verify(v1(key), id, strconv.FormatInt(ts, 10), theirs, body, time.Unix(ts, 0)); err != nil {
 			t.Fatalf("we refuse what the library signed: %v", err)
 		}
 	})

@@ -73,7 +73,10 @@ type Vault interface {
 	Seal(ctx context.Context, keyID string, p vault.Place, plaintext []byte) (*domain.Sealed, error)
 	Open(ctx context.Context, p vault.Place, s *domain.Sealed) ([]byte, error)
 	NewSigningSecret(ctx context.Context, tenant string) (domain.Signing, domain.Secret, error)
+	NewSigningPair(ctx context.Context, tenant string) (domain.Signing, error)
+	PutSigningSecret(ctx context.Context, tenant string, secret domain.Secret) (domain.Signing, error)
 	PutSecret(ctx context.Context, tenant string, secret domain.Secret) (domain.VaultRef, error)
+	Secret(ctx context.Context, keyID string) (domain.Secret, error)
 	Destroy(ctx context.Context, keyID string) error
 }
 

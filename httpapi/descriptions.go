@@ -21,16 +21,22 @@ var descriptions = map[string]string{
 	"EndpointConfig.timeout":       "Of one attempt, 100ms to 60s; absent: 20s.",
 	"EndpointConfig.rate_limit":    "Requests a second at most; 0: no limit.",
 	"EndpointConfig.max_in_flight": "Requests at once at most; 0: the server's default.",
-	"Endpoint.secret":              "The signing secret (whsec_…). It is shown this once.",
-	"Endpoint.url":                 "Whole for the roles admin and operator; others see scheme and host.",
-	"Event.schema_version":         "Of the schema that data was checked against; 0: an unknown type, not checked.",
-	"Event.erased":                 "Its content was erased: subject and body are gone for good.",
-	"Event.routed_as_of":           "The newest configuration record that the routing was decided on.",
-	"Event.left_out":               "Who subscribes to it and does not get it, and why.",
-	"Projection.lag_ms":            "How long ago the oldest record that is not folded yet was recorded, in milliseconds.",
-	"Projection.record_id":         "The record that it could not fold; shown to platform keys.",
-	"PostedEvent.id":               "Yours, accepted once for ever; absent: one is made.",
-	"PostedEvent.subject":          "Whom it is about: what can be erased as one. It is sealed, and not delivered.",
+	"EndpointConfig.secret": "At creation only: the signing secret that the receiver has already, whsec_… or whsk_…; " +
+		"absent: a new one is made.",
+	"EndpointConfig.scheme": "At creation only: v1 (HMAC-SHA256, a shared secret) is the default; v1a is ed25519, whose " +
+		"public key verifies.",
+	"EndpointConfig.headers": "Headers of your own, by name, at most 20 of 4,096 bytes. Values go into the vault, and are " +
+		"shown as {vault:…}; that reference keeps a value, null takes a header away.",
+	"Endpoint.secret":      "The signing secret (whsec_…). It is shown this once.",
+	"Endpoint.url":         "Whole for the roles admin and operator; others see scheme and host.",
+	"Event.schema_version": "Of the schema that data was checked against; 0: an unknown type, not checked.",
+	"Event.erased":         "Its content was erased: subject and body are gone for good.",
+	"Event.routed_as_of":   "The newest configuration record that the routing was decided on.",
+	"Event.left_out":       "Who subscribes to it and does not get it, and why.",
+	"Projection.lag_ms":    "How long ago the oldest record that is not folded yet was recorded, in milliseconds.",
+	"Projection.record_id": "The record that it could not fold; shown to platform keys.",
+	"PostedEvent.id":       "Yours, accepted once for ever; absent: one is made.",
+	"PostedEvent.subject":  "Whom it is about: what can be erased as one. It is sealed, and not delivered.",
 	"TenantSettings.accept_unknown_types": "Take events of types that nobody registered; they are marked, and " +
 		"not checked.",
 	"TenantSettings.text_search": "Keep an index of what the tenant's events say, in plain text beside the ledger, so " +

@@ -24,6 +24,9 @@ type EndpointConfig struct {
 	MaxInFlight   int               `json:"max_in_flight,omitempty" minimum:"0"`
 	Ordered       bool              `json:"ordered,omitempty"`
 	OnExhausted   string            `json:"on_exhausted,omitempty" enum:"continue,wait"`
+	Secret        string            `json:"secret,omitempty" maxLength:"128"`
+	Scheme        string            `json:"scheme,omitempty" enum:"v1,v1a"`
+	ReceiverDemands
 }
 
 // Endpoint is an endpoint as shown; Secret is there once, in the answer to its creation.
@@ -47,6 +50,7 @@ type Endpoint struct {
 	Revision       domain.Revision   `json:"revision" doc:"Grows with each change; the ETag, for If-Match."`
 	CreatedAt      time.Time         `json:"created_at"`
 	UpdatedAt      time.Time         `json:"updated_at"`
+	ShownDemands
 }
 
 type endpointOutput struct {
@@ -67,6 +71,7 @@ func (a *api) registerEndpoints() {
 		description: mergePatchDoc, document: patchOf[EndpointConfig](a, "EndpointPatch")}, a.updateEndpoint)
 	register(a, operation{id: "delete-endpoint", tag: "Endpoints", summary: "Delete an endpoint",
 		status: http.StatusNoContent, description: "It ends all its deliveries that are not in flight."}, a.deleteEndpoint)
+	a.registerSigning()
 	register(a, operation{id: "enable-endpoint", tag: "Endpoints", summary: "Enable an endpoint",
 		description: "Its deliveries that were held go on."}, a.enableEndpoint)
 	register(a, operation{id: "disable-endpoint", tag: "Endpoints", summary: "Disable an endpoint",
@@ -145,7 +150,7 @@ func (a *api) showEndpoint(ctx context.Context, c *caller, e *domain.Endpoint) (
 		EventTypes: cfg.EventTypes, Description: cfg.Description, Metadata: cfg.Metadata,
 		RetrySchedule: append([]domain.Duration{}, cfg.RetrySchedule...), Timeout: cfg.Timeout, RateLimit: cfg.RateLimit,
 		MaxInFlight: cfg.MaxInFlight, Ordered: cfg.Ordered, OnExhausted: cfg.OnExhausted, Signing: cfg.Signing, Revision: e.Revision, CreatedAt: e.CreatedAt,
-		UpdatedAt: e.UpdatedAt}, nil
+		UpdatedAt: e.UpdatedAt, ShownDemands: a.showDemands(cfg)}, nil
 }
 
 // endpointURL is the URL as far as the caller may see it.

@@ -167,11 +167,15 @@ func (a *api) sameEndpoint(ctx context.Context, e *domain.Endpoint, want *domain
 		return errors.Join(errors.New("the endpoint's first record can't be read"), err)
 	}
 	f, ok := first.Fact.(*domain.EndpointRegistered)
-	if !ok || !sameConfig(&f.Config, want) || !sameDemands(&f.Config, want) || !want.Signing.asked(&f.Config.Signing) {
+	if !ok || !sameConfig(&f.Config, want) || !sameDemands(&f.Config, want) || !askedFor(&want.Signing, &f.Config.Signing) {
 		return errIdempotencyConflict
 	}
-	if same, err := a.sameSecrets(ctx, &f.Config, given); err != nil || !same {
-		return cmp.Or(err, error(errIdempotencyConflict))
+	same, err := a.sameSecrets(ctx, &f.Config, given)
+	if err != nil {
+		return err
+	}
+	if !same {
+		return errIdempotencyConflict
 	}
 	content, err := a.openEndpoint(ctx, &f.Config, vault.PlaceOf(first))
 	switch {
@@ -200,7 +204,7 @@ func (a *api) updateEndpoint(ctx context.Context, c *caller, in *updateEndpointI
 		return nil, err
 	}
 	given := &newSecrets{}
-	out, err := a.changeEndpoint(ctx, c, in.ID, func(e *domain.Endpoint, s domain.Stamp) ([]domain.Fact, error) {
+	e, done, err := a.decideEndpoint(ctx, c, in.ID, func(e *domain.Endpoint, s domain.Stamp) ([]domain.Fact, error) {
 		if !e.Exists() {
 			return nil, errNoSuchEndpoint
 		}
@@ -248,7 +252,10 @@ func (a *api) updateEndpoint(ctx context.Context, c *caller, in *updateEndpointI
 	if err != nil {
 		return nil, a.discard(ctx, given, domain.Signing{}, err)
 	}
-	return out, nil
+	if err := a.configAt(ctx, done.Position); err != nil {
+		return nil, err
+	}
+	return a.answerEndpoint(ctx, c, e)
 }
 
 // configOf is an endpoint's configuration as it can be set, whole, and its path.
@@ -270,11 +277,24 @@ func (a *api) configOf(ctx context.Context, e *domain.Endpoint) (EndpointConfig,
 // changeEndpoint decides on an endpoint, waits until the decision holds, and shows the result.
 func (a *api) changeEndpoint(ctx context.Context, c *caller, id string,
 	decide func(*domain.Endpoint, domain.Stamp) ([]domain.Fact, error)) (*endpointOutput, error) {
+	e, done, err := a.decideEndpoint(ctx, c, id, decide)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.configAt(ctx, done.Position); err != nil {
+		return nil, err
+	}
+	return a.answerEndpoint(ctx, c, e)
+}
+
+// decideEndpoint decides on an endpoint, and appends what is decided.
+func (a *api) decideEndpoint(ctx context.Context, c *caller, id string,
+	decide func(*domain.Endpoint, domain.Stamp) ([]domain.Fact, error)) (*domain.Endpoint, ledger.Appended, error) {
 	if !domain.ValidEventID(id) { // it names a stream
-		return nil, errNoSuchEndpoint
+		return nil, ledger.Appended{}, errNoSuchEndpoint
 	}
 	stream := domain.EndpointStream(c.tenant, id)
-	e, done, err := ledger.Execute(ctx, a.Store, stream, newEndpoint,
+	return ledger.Execute(ctx, a.Store, stream, newEndpoint,
 		func(e *domain.Endpoint) ([]domain.Record, error) {
 			s := a.stamp(c)
 			facts, err := decide(e, s)
@@ -283,13 +303,6 @@ func (a *api) changeEndpoint(ctx context.Context, c *caller, id string,
 			}
 			return s.Records(stream, c.tenant, "", ulid.ULID{}, facts...), nil
 		})
-	if err != nil {
-		return nil, err
-	}
-	if err := a.configAt(ctx, done.Position); err != nil {
-		return nil, err
-	}
-	return a.answerEndpoint(ctx, c, e)
 }
 
 func (a *api) deleteEndpoint(ctx context.Context, c *caller, in *endpointPath) (*struct{}, error) {

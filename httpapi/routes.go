@@ -69,6 +69,8 @@ var routes = []route{
 	{"update-endpoint", "PATCH", "/v1/endpoints/{id}", scopeTenant, operators},
 	{"delete-endpoint", "DELETE", "/v1/endpoints/{id}", scopeTenant, operators},
 	{"list-endpoint-history", "GET", "/v1/endpoints/{id}/history", scopeTenant, readers},
+	{"list-endpoint-keys", "GET", "/v1/endpoints/{id}/keys", scopeTenant, everyone},
+	{"rotate-endpoint-secret", "POST", "/v1/endpoints/{id}/rotate-secret", scopeTenant, operators},
 	{"enable-endpoint", "POST", "/v1/endpoints/{id}/enable", scopeTenant, operators},
 	{"disable-endpoint", "POST", "/v1/endpoints/{id}/disable", scopeTenant, operators},
 

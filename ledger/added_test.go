@@ -23,17 +23,19 @@ type addedField struct {
 
 func addedFields() []addedField {
 	return []addedField{
+		{"receiver", &domain.EndpointRegistered{Config: receiverSample()}},
+		{"receiver", &domain.EndpointReconfigured{Config: receiverSample()}},
 		{"text_search", &domain.TenantRegistered{Name: "default", Settings: domain.TenantSettings{TextSearch: true}}},
 		{"text_search", &domain.TenantReconfigured{Settings: domain.TenantSettings{TextSearch: true}}},
+		{"channel", &domain.EndpointReconfigured{Config: channelSample()}},
+		{"ordered", &domain.EndpointReconfigured{Config: orderedSample()}},
+		{"limits", &domain.TenantReconfigured{Settings: limitsSample()}},
+		{"limits", &domain.TenantRegistered{Name: "acme", Settings: limitsSample()}},
 		{"endpoint", &domain.AttemptStarted{Attempt: attemptID, N: 2, EndpointRevision: 3, Trigger: domain.TriggerAutomatic,
 			Method: "POST", Host: "hooks.example.com:8443", Headers: []domain.Header{{Name: "content-length", Value: "350"}},
 			Timeout: domain.Duration(20 * time.Second), StartedAt: noon, Node: "node-01JPHK00000000000000000000",
 			Endpoint: endpointID}},
 		{"disable_after", &domain.EndpointReconfigured{Config: lenientSample()}},
-		{"channel", &domain.EndpointReconfigured{Config: channelSample()}},
-		{"ordered", &domain.EndpointReconfigured{Config: orderedSample()}},
-		{"limits", &domain.TenantReconfigured{Settings: limitsSample()}},
-		{"limits", &domain.TenantRegistered{Name: "acme", Settings: limitsSample()}},
 		{"schedule", &domain.RetryRequested{N: 3, InPlaceOf: noon.Add(5 * time.Minute), NextStep: 3,
 			NextWait: domain.Duration(30 * time.Minute)}},
 		{"row", &domain.EndpointDisabled{Reason: domain.DisabledFailing, Evidence: causeID, First: recordID,

@@ -39,6 +39,27 @@ func configSample() domain.EndpointConfig {
 		Signing: domain.Signing{Scheme: "v1", KeyID: "sk_01JPHK7B00B2D4F6H8J0K2M4N6", Fingerprint: "9f86d081884c7d65"}}
 }
 
+// signingSample signs by both schemes: a secret was replaced by a key pair.
+func signingSample() domain.Signing {
+	old := configSample().Signing
+	return domain.Signing{Scheme: "v1a", KeyID: "sk_01JPHK9P00B2D4F6H8J0K2M4N6", Fingerprint: "60303ae22b998861",
+		PublicKey: "whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4=", Previous: []domain.PreviousKey{{Scheme: old.Scheme,
+			KeyID: old.KeyID, Fingerprint: old.Fingerprint, ValidUntil: noon.Add(24 * time.Hour)}}}
+}
+
+// receiverSample has all that a receiver can ask of its sender.
+func receiverSample() domain.EndpointConfig {
+	c := configSample()
+	ref := func(last string) domain.VaultRef { return domain.VaultRef{KeyID: "cr_01JPHK7B00B2D4F6H8J0K2M4" + last} }
+	c.Signing = signingSample()
+	c.Headers = []domain.SecretHeader{{Name: "X-Api-Key", Value: ref("N7")}}
+	c.Auth = &domain.ReceiverAuth{Type: domain.AuthBearer, Value: ref("N8")}
+	c.ClientCert = &domain.ClientCert{Pair: ref("N9"), Subject: "CN=hookledger", NotAfter: noon.AddDate(1, 0, 0),
+		Fingerprint: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"}
+	c.Legacy = &domain.LegacySigning{Header: "X-Hub-Signature-256", Prefix: "sha256=", Secret: ref("NA")}
+	return c
+}
+
 func pollSample() domain.SourceConfig {
 	return domain.SourceConfig{Kind: domain.SourceAgenFleet, Description: "the fleet", TimeZone: "Europe/Berlin",
 		Fields: map[string]string{"id": "/id", "status": "/state"}, Statuses: map[string]string{"paused": "offline"},
@@ -69,6 +90,8 @@ func samples() []domain.Fact {
 		&domain.EndpointDisabled{Reason: "manual", Evidence: causeID},
 		&domain.EndpointEnabled{},
 		&domain.EndpointRemoved{},
+		&domain.EndpointSecretRotated{Signing: signingSample()},
+		&domain.EndpointSecretRetired{Keys: []string{"sk_01JPHK7B00B2D4F6H8J0K2M4N6"}, Reason: domain.RetiredRotated},
 		&domain.KeyIssued{Name: "ci", Prefix: "hl_Zx81", Hash: bytes.Repeat([]byte{7}, 32), Role: domain.RoleProducer,
 			ExpiresAt: noon.AddDate(1, 0, 0)},
 		&domain.KeyRevoked{},

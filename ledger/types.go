@@ -32,6 +32,8 @@ var types = table(
 	reflected[domain.EndpointDisabled](),
 	reflected[domain.EndpointEnabled](),
 	reflected[domain.EndpointRemoved](),
+	reflected[domain.EndpointSecretRotated](),
+	reflected[domain.EndpointSecretRetired](),
 	reflected[domain.KeyIssued](),
 	reflected[domain.KeyRevoked](),
 	handwritten(writeEventReceived, readEventReceived),

@@ -22,6 +22,7 @@ type Directory struct {
 	keys    map[string]*domain.APIKey // by stream
 	byHash  map[[32]byte]*domain.APIKey
 	sources sources
+	leaving leaving
 }
 
 type tenantEntry struct {
@@ -33,7 +34,7 @@ type tenantEntry struct {
 
 func newDirectory(p *progress) *Directory {
 	return &Directory{progress: p, tenants: map[string]*tenantEntry{}, keys: map[string]*domain.APIKey{},
-		byHash: map[[32]byte]*domain.APIKey{}, sources: newSources()}
+		byHash: map[[32]byte]*domain.APIKey{}, sources: newSources(), leaving: newLeaving()}
 }
 
 // Routing is the tenant's routing table as it stands.
@@ -120,17 +121,20 @@ func (d *Directory) fold(r *domain.Record) {
 		e.tenant = e.tenant.Clone()
 		e.tenant.Evolve(r)
 	case *domain.EndpointRegistered, *domain.EndpointReconfigured, *domain.EndpointDisabled, *domain.EndpointEnabled,
-		*domain.EndpointRemoved:
+		*domain.EndpointRemoved, *domain.EndpointSecretRotated, *domain.EndpointSecretRetired:
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		e, id := d.entry(r), r.Stream.ID()
 		endpoint := &domain.Endpoint{}
 		if old := e.endpoints[id]; old != nil {
 			endpoint = old.Clone()
+		} else if gone := d.leaving.of(r.Tenant, id); gone != nil {
+			endpoint = gone.Clone()
 		}
 		endpoint.Evolve(r)
+		d.leaving.take(r.Tenant, id, endpoint)
 		if endpoint.Removed {
-			delete(e.endpoints, id) // nothing follows in its stream
+			delete(e.endpoints, id) // what follows in its stream, d.leaving has
 		} else {
 			e.endpoints[id] = endpoint
 		}

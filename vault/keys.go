@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -140,7 +141,7 @@ func (v *Vault) load(keyID string, kind byte) ([]byte, error) {
 }
 
 // entry reads an entry that must be of the kind; the caller has entered.
-func (v *Vault) entry(keyID string, kind byte) ([]byte, error) {
+func (v *Vault) entry(keyID string, kinds ...byte) ([]byte, error) {
 	entry, found, err := v.get(keyEntry(keyID))
 	switch {
 	case err != nil:
@@ -149,7 +150,7 @@ func (v *Vault) entry(keyID string, kind byte) ([]byte, error) {
 		return nil, fmt.Errorf("%s: %w", keyID, ErrUnknownKey)
 	case entry[0] == kindTombstone:
 		return nil, fmt.Errorf("%s: %w", keyID, ErrErased)
-	case entry[0] != kind:
+	case !slices.Contains(kinds, entry[0]):
 		return nil, fmt.Errorf("%s is a key of another kind: %w", keyID, ErrUnknownKey)
 	}
 	return entry, nil

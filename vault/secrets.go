@@ -20,29 +20,32 @@ const MaxSecret = 16 << 10
 // PutSecret keeps a secret that somebody gave us for use elsewhere, such as a login; it is durable on return. What it
 // gives is for the ledger. It goes with Destroy.
 func (v *Vault) PutSecret(ctx context.Context, tenant string, secret domain.Secret) (domain.VaultRef, error) {
+	id := domain.NewID(PrefixSecret, newULID())
+	if err := v.putSecret(ctx, tenant, id, secret); err != nil {
+		return domain.VaultRef{}, fmt.Errorf("put secret: %w", err)
+	}
+	return domain.VaultRef{KeyID: id}, nil
+}
+
+func (v *Vault) putSecret(ctx context.Context, tenant, id string, secret domain.Secret) error {
 	if err := ctx.Err(); err != nil {
-		return domain.VaultRef{}, err
+		return err
 	}
 	text := []byte(secret.Reveal())
 	if len(tenant) > 255 || len(text) == 0 || len(text) > MaxSecret {
-		return domain.VaultRef{}, fmt.Errorf("put secret: a tenant's name of %d bytes, a secret of %d", len(tenant),
-			len(text))
+		return fmt.Errorf("a tenant's name of %d bytes, a secret of %d", len(tenant), len(text))
 	}
 	if err := v.enter(); err != nil {
-		return domain.VaultRef{}, err
+		return err
 	}
 	defer v.leave()
-	id := domain.NewID(PrefixSecret, newULID())
 	head := append([]byte{kindSecret, byte(len(tenant))}, tenant...)
 	entry := binary.BigEndian.AppendUint16(head, uint16(len(text)))
 	n := len(entry)
 	var nonce [nonceSize]byte
 	_, _ = rand.Read(nonce[:]) // never fails
 	entry = v.keys.wrap.Seal(append(entry, nonce[:]...), nonce[:], text, append(entry[:n:n], id...))
-	if err := v.db.Set(keyEntry(id), entry, pebble.Sync); err != nil {
-		return domain.VaultRef{}, fmt.Errorf("put secret: %w", err)
-	}
-	return domain.VaultRef{KeyID: id}, nil
+	return v.db.Set(keyEntry(id), entry, pebble.Sync)
 }
 
 // Secret gives what PutSecret kept. Errors: ErrErased, ErrUnknownKey.
@@ -55,6 +58,10 @@ func (v *Vault) Secret(_ context.Context, keyID string) (domain.Secret, error) {
 	if err != nil {
 		return domain.Secret{}, fmt.Errorf("secret: %w", err)
 	}
+	return v.openSecret(keyID, entry)
+}
+
+func (v *Vault) openSecret(keyID string, entry []byte) (domain.Secret, error) {
 	if !wellFormed(keyEntry(keyID), entry) {
 		return domain.Secret{}, fmt.Errorf("secret: the entry of %s: %w", keyID, ErrTampered)
 	}

@@ -181,7 +181,7 @@ type storyReceiver struct {
 	secret   domain.Secret
 
 	mu   sync.Mutex // guards what follows
-	keys [][]byte
+	keys []domain.Key
 	got  []receiver.Request
 }
 
@@ -200,7 +200,7 @@ func (s *story) register(ctx context.Context, name string, fail int, flags ...st
 	}
 	r := &storyReceiver{}
 	h := receiver.New(receiver.Config{FailFirst: fail,
-		Keys: func(string) [][]byte {
+		Keys: func(string) []domain.Key {
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			return r.keys
@@ -222,12 +222,12 @@ func (s *story) register(ctx context.Context, name string, fail int, flags ...st
 	}
 	r.secret = domain.NewSecret(storySecret.FindString(out))
 	r.endpoint = regexp.MustCompile(`ep_[0-9A-Z]+`).FindString(out)
-	key, err := domain.SigningKey(r.secret)
+	key, err := domain.ParseVerifyKey(r.secret)
 	if err != nil || r.endpoint == "" {
 		return nil, cmp.Or(err, errors.New("the answer names no endpoint"))
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.keys = [][]byte{key}
+	r.keys = []domain.Key{key}
 	return r, nil
 }

@@ -38,7 +38,7 @@ func TestListenForwards(t *testing.T) {
 	send("past")
 
 	var mu sync.Mutex
-	var keys [][]byte
+	var keys []domain.Key
 	var bad []string
 	local := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)

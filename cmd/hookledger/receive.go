@@ -13,6 +13,7 @@ import (
 
 	"hookledger/cmd/hookledger/output"
 	"hookledger/cmd/hookledger/receiver"
+	"hookledger/domain"
 )
 
 // receiving holds receive's flags.
@@ -27,7 +28,8 @@ func newReceive(a *app) *cobra.Command {
 	f := &receiving{}
 	c := &cobra.Command{Use: "receive", Short: "Run a receiver that verifies each request and prints it",
 		Long: `Run a receiver that verifies each request's signature and timestamp, prints it and answers it: 200, or
-401 if it does not verify. GET /stats gives counters. Without a secret nothing is verified.`,
+401 if it does not verify. GET /stats gives counters. Without a secret nothing is verified. Of several secrets,
+separated by spaces, any will do, as while one is rotated; a public key (whpk_...) verifies the scheme v1a.`,
 		Example: `  HOOKLEDGER_SECRET=whsec_... hookledger receive --listen 127.0.0.1:3000
   hookledger receive --secret-file secret.txt --fail-first 2 --latency 200ms
   hookledger receive --status 500 -o ndjson`, Args: args(),
@@ -36,7 +38,7 @@ func newReceive(a *app) *cobra.Command {
 	flags.StringVar(&f.listen, "listen", "127.0.0.1:3000", "address to listen on")
 	secretFlags(flags, &f.secret, &f.secretFile)
 	flags.StringVar(&f.secrets, "secrets", "",
-		"file of lines \"/path whsec_...\", where several endpoints share the receiver")
+		"file of lines \"/path whsec_...\", or whpk_..., where several endpoints share the receiver")
 	flags.IntVar(&f.failFirst, "fail-first", 0, "answer so many requests 503 first")
 	flags.IntVar(&f.status, "status", http.StatusOK, "what to answer a request that verifies")
 	flags.DurationVar(&f.latency, "latency", 0, "wait so long before each answer")
@@ -82,7 +84,7 @@ func (a *app) receive(ctx context.Context, f *receiving) error {
 	return err
 }
 
-func (a *app) receiverKeys(f *receiving) (func(string) [][]byte, error) {
+func (a *app) receiverKeys(f *receiving) (func(string) []domain.Key, error) {
 	if f.secrets != "" {
 		lines, err := a.readInput(f.secrets, "--secrets")
 		if err != nil {

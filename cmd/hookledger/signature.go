@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"hookledger/cmd/hookledger/output"
+	"hookledger/cmd/hookledger/receiver"
 	"hookledger/domain"
 )
 
@@ -25,7 +26,8 @@ func newSignature(a *app) *cobra.Command {
 
 func secretFlags(flags *pflag.FlagSet, secret, file *string) {
 	flags.StringVar(secret, "secret", "",
-		"the endpoint's signing secret (whsec_...); better HOOKLEDGER_SECRET: others can see flags")
+		"the endpoint's signing secret (whsec_...), or, to verify v1a, its public key (whpk_...); several, separated by\n"+
+			"spaces, while one is rotated; better HOOKLEDGER_SECRET: others can see flags")
 	flags.StringVar(file, "secret-file", "", "file that holds the signing secret")
 	asSetting(flags, "secret-file")
 }
@@ -46,15 +48,30 @@ func (a *app) signingSecret(value, file string) (domain.Secret, error) {
 	return readSecret(file, "secret-file")
 }
 
-func (a *app) signingKey(s *signing) ([]byte, error) {
+// neededSecret is signingSecret for a command that can do nothing without one.
+func (a *app) neededSecret(s *signing) (domain.Secret, error) {
 	secret, err := a.signingSecret(s.secret, s.secretFile)
+	if err == nil && secret.Empty() {
+		err = usage("which secret?", "set HOOKLEDGER_SECRET or HOOKLEDGER_SECRET_FILE, or give --secret-file")
+	}
+	return secret, err
+}
+
+// signingKeys are the secrets (whsec_...) and private keys (whsk_...) to sign with, one signature for each.
+func (a *app) signingKeys(s *signing) ([]domain.Key, error) {
+	secret, err := a.neededSecret(s)
 	if err != nil {
 		return nil, err
 	}
-	if secret.Empty() {
-		return nil, usage("which secret?", "set HOOKLEDGER_SECRET or HOOKLEDGER_SECRET_FILE, or give --secret-file")
+	var keys []domain.Key
+	for text := range strings.FieldsSeq(secret.Reveal()) {
+		key, err := domain.ParseSigningKey(domain.NewSecret(text))
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, key)
 	}
-	return domain.SigningKey(secret)
+	return keys, nil
 }
 
 type signedHeaders struct {
@@ -66,10 +83,12 @@ type signedHeaders struct {
 func newSignatureSign(a *app) *cobra.Command {
 	s := &signing{}
 	c := &cobra.Command{Use: "sign [FILE | -]", Short: "Give the three headers that sign a body",
+		Long: `Give the three headers that sign a body: by v1 with a secret (whsec_...), by v1a with an ed25519 private key
+(whsk_...); with several of them, separated by spaces, one signature for each, as while a secret is rotated.`,
 		Example: `  printf '{"test":1}' | hookledger signature sign --id msg_1
   hookledger signature sign --id msg_1 --timestamp 1614265330 body.json -o json`, Args: oneFile,
 		RunE: func(_ *cobra.Command, args []string) error {
-			key, err := a.signingKey(s)
+			keys, err := a.signingKeys(s)
 			if err != nil {
 				return err
 			}
@@ -90,7 +109,7 @@ func newSignatureSign(a *app) *cobra.Command {
 				column("webhook-id", func(h signedHeaders) string { return h.ID }),
 				column("webhook-timestamp", func(h signedHeaders) string { return h.Timestamp }),
 				column("webhook-signature", func(h signedHeaders) string { return h.Signatures }),
-			}, signedHeaders{s.id, strconv.FormatInt(at, 10), domain.Sign([][]byte{key}, s.id, at, body)})
+			}, signedHeaders{s.id, strconv.FormatInt(at, 10), domain.SignEach(keys, s.id, at, body)})
 		}}
 	secretFlags(c.Flags(), &s.secret, &s.secretFile)
 	c.Flags().StringVar(&s.id, "id", "", "webhook-id")
@@ -110,11 +129,18 @@ func newSignatureVerify(a *app) *cobra.Command {
 	c := &cobra.Command{Use: "verify [FILE | -]", Short: "Check a body against the three headers that came with it",
 		Long: `Check a body against the three headers that came with it. The exit code is 5 if it does not verify.
 
-A timestamp may be 300 s away from now, either way; --at checks against another time than now.`,
-		Example: `  hookledger signature verify --id msg_1 --timestamp 1614265330 --signature v1,g0hM9... body.json`,
-		Args:    oneFile,
+A timestamp may be 300 s away from now, either way; --at checks against another time than now. One signature that
+matches one of the secrets is enough; one of the scheme v1a is checked with the endpoint's public key (whpk_...),
+which hookledger endpoint keys shows.`,
+		Example: `  hookledger signature verify --id msg_1 --timestamp 1614265330 --signature v1,g0hM9... body.json
+  hookledger signature verify --secret whpk_... --id msg_1 --timestamp 1614265330 --signature v1a,hnO3... body.json`,
+		Args: oneFile,
 		RunE: func(_ *cobra.Command, args []string) error {
-			key, err := a.signingKey(s)
+			secret, err := a.neededSecret(s)
+			if err != nil {
+				return err
+			}
+			keys, err := receiver.Keys(secret)
 			if err != nil {
 				return err
 			}
@@ -129,7 +155,7 @@ A timestamp may be 300 s away from now, either way; --at checks against another 
 				return err
 			}
 			v := verdict{Verified: true}
-			bad := domain.Verify([][]byte{key}, s.id, s.timestamp, s.signatures, body, at)
+			bad := domain.Verify(keys, s.id, s.timestamp, s.signatures, body, at)
 			if bad != nil {
 				v = verdict{Code: domain.Code(bad), Detail: bad.Error()}
 			}

@@ -19,7 +19,7 @@ const maxBody = domain.MaxBody + 4096
 // Config says what to check and what to answer.
 type Config struct {
 	// Keys gives the signing keys for a request's path; nil or none: the signature is not checked.
-	Keys      func(path string) [][]byte
+	Keys      func(path string) []domain.Key
 	FailFirst int           // so many requests are answered 503, before any is taken
 	Status    int           // of the answer to a request that verifies; 0: 200
 	Latency   time.Duration // before each answer

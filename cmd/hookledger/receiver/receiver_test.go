@@ -20,7 +20,7 @@ var at = time.Date(2026, 2, 1, 8, 0, 0, 0, time.UTC)
 
 func clock() time.Time { return at }
 
-func keys(t *testing.T) func(string) [][]byte {
+func keys(t *testing.T) func(string) []domain.Key {
 	t.Helper()
 	k, err := OneKey(domain.NewSecret(secret))
 	if err != nil {
