@@ -132,6 +132,7 @@ func (s *lanes) next(now time.Time, take func(domain.EndpointKey) (domain.Due, b
 				l.site.replays++
 				s.replayInFlight++
 			}
+			s.ease.began(l.isReplay(), now)
 			return &item{due: due, lane: l}, time.Time{}
 		}
 	}
@@ -166,7 +167,7 @@ func (s *lanes) admit(l *lane, now time.Time, take func(domain.EndpointKey) (dom
 		s.sickWaiting.push(l)
 		return domain.Due{}, false
 	}
-	r, wait := l.site.reserve(l, now, perSecond)
+	r, wait := s.reserve(l, now, perSecond)
 	if wait > 0 {
 		l.place, l.wake = placeTimed, now.Add(min(wait, maxRatePark))
 		heap.Push(&s.timed, l)

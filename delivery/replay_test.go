@@ -3,6 +3,7 @@ package delivery
 import (
 	"fmt"
 	"net/http"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -183,8 +184,8 @@ func TestSemantics_TheReplaysHeaderIsTheWires(t *testing.T) {
 	}
 }
 
-// TestSemantics_ReplaysYieldWhileTheNodeIsStrained: they begin with little, grow to their half while there is CPU, and
-// shrink at once when there is none, down to one place.
+// TestSemantics_ReplaysYieldWhileTheNodeIsStrained: beside other events they begin with little, grow to their half while
+// there is CPU, and shrink at once when there is none, down to one place.
 func TestSemantics_ReplaysYieldWhileTheNodeIsStrained(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -193,18 +194,34 @@ func TestSemantics_ReplaysYieldWhileTheNodeIsStrained(t *testing.T) {
 		c := newConsumer(t, func(cfg *Config) {
 			cfg.Window, cfg.Strained = window, func() bool { return strained }
 		})
-		fillReplay(c.w.backlog, "rpl_1", "ep", 10_000, time.Now())
+		c.s.lanes.ease.gap = easeEvery / window
 		c.subscribe()
-		c.takeAll()
+		take := func() {
+			for range window {
+				<-time.After(easeEvery / window)
+				c.takeAll()
+			}
+		}
+		other := func() {
+			fill(c.w.backlog, "default", "ep_live", 1, time.Now())
+			c.takeAll()
+			m := c.open[len(c.open)-1]
+			if c.open = c.open[:len(c.open)-1]; itemOf(m.Context()).due.Replay != "" {
+				t.Fatal("no event was taken")
+			}
+			c.settle(m, false)
+		}
+		other()
+		fillReplay(c.w.backlog, "rpl_1", "ep", 10_000, time.Now())
+		take()
 		if n, _ := c.underWay(); n != firstShare {
 			t.Fatalf("replays begin with %d places", n)
 		}
 		turn := func() (under int) {
-			<-time.After(easeEvery)
 			m := c.open[0]
 			c.open = c.open[1:]
 			c.settle(m, false)
-			c.takeAll()
+			take()
 			under, _ = c.underWay()
 			return under
 		}
@@ -227,6 +244,45 @@ func TestSemantics_ReplaysYieldWhileTheNodeIsStrained(t *testing.T) {
 		}
 		if n, _ := c.underWay(); n != 2 {
 			t.Errorf("then they hold %d", n)
+		}
+		c.end()
+	})
+}
+
+// TestSemantics_ReplaysLeaveOtherEventsTheTime: while other events flow, replays begin an attempt now and then, however
+// many places they have; once nothing else has begun for a while they take all of these.
+func TestSemantics_ReplaysLeaveOtherEventsTheTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const window = 64
+		c := newConsumer(t, func(cfg *Config) {
+			cfg.Window, cfg.Strained = window, func() bool { return false }
+		})
+		gap := time.Second / time.Duration(replayStarts*runtime.GOMAXPROCS(0))
+		fill(c.w.backlog, "default", "ep_live", 1, time.Now())
+		c.subscribe()
+		c.takeAll()
+		fillReplay(c.w.backlog, "rpl_1", "ep", window, time.Now())
+		c.takeAll()
+		for begun := 1; begun <= firstShare; begun++ { // the first at once, as none came before
+			if n, _ := c.underWay(); n != begun {
+				t.Fatalf("replays have begun %d attempts, not %d", n, begun)
+			}
+			<-time.After(gap)
+			c.takeAll()
+		}
+		for range 2 {
+			c.settle(c.open[len(c.open)-1], false)
+			c.open = c.open[:len(c.open)-1]
+		}
+		c.takeAll()
+		if n, _ := c.underWay(); n != firstShare-1 {
+			t.Errorf("of two places that became free, other events leave them one at a time: %d", n)
+		}
+		<-time.After(quietAfter)
+		c.takeAll()
+		if n, _ := c.underWay(); n != window/2 {
+			t.Errorf("with nothing else they take what they have: %d of %d", n, window/2)
 		}
 		c.end()
 	})

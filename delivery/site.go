@@ -69,6 +69,16 @@ func (at *site) full(l *lane, limit int) bool {
 	return at.inFlight >= limit || l.isReplay() && at.replays >= max(1, limit/2)
 }
 
+// reserve takes what an attempt needs beside a place, or says how long to wait for it.
+func (s *lanes) reserve(l *lane, now time.Time, perSecond float64) (*rate.Reservation, time.Duration) {
+	if l.isReplay() {
+		if wait := s.ease.rest(now); wait > 0 {
+			return nil, wait
+		}
+	}
+	return l.site.reserve(l, now, perSecond)
+}
+
 // reserve takes one of the endpoint's tokens, or says how long to wait for it. A limit allows a tenth of a second's
 // worth, at least one, in a burst.
 func (at *site) reserve(l *lane, now time.Time, perSecond float64) (*rate.Reservation, time.Duration) {

@@ -52,7 +52,7 @@ also says how many appends a delivery takes, and compares the store with a bare 
 	flags.IntVar(&f.pending, "pending", 0,
 		"measure the memory with so many deliveries due and an endpoint that hangs, and nothing else")
 	flags.BoolVar(&f.withReplay, "with-replay", false,
-		"measure the latency of what is posted before and while a replay runs, and nothing else")
+		"measure the latency of what is posted without and while a replay runs, in turns, and nothing else")
 	f.store.add(c)
 	flags.StringVar(&f.dir, "dir", "", "folder for the data directories (default: the one for temporary files)")
 	return c

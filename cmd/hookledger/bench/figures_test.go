@@ -191,3 +191,19 @@ func TestChildIsEndedByItsID(t *testing.T) {
 		t.Error("it still runs")
 	}
 }
+
+// TestReplayResult: each figure is the median of the runs, the ratio that of each run's own.
+func TestReplayResult(t *testing.T) {
+	t.Parallel()
+	ms := func(v int) times { return times{time.Duration(v) * time.Millisecond} }
+	got := replayResult(7, []replayRun{
+		{before: ms(1), meantime: ms(3), fsync: ms(1), dps: []float64{1, 2, 9}},
+		{before: ms(4), meantime: ms(4), fsync: ms(2), dps: []float64{4}},
+		{before: ms(5), meantime: ms(10), fsync: ms(3), dps: []float64{5, 7}},
+	})
+	want := ReplayResult{Replayed: 7, DPS: 4, BeforeP50: 4, BeforeP99: 4, MeantimeP50: 4, MeantimeP99: 4, Ratio: 2,
+		FsyncP99: 2}
+	if *got != want {
+		t.Errorf("%+v\nis not\n%+v", *got, want)
+	}
+}

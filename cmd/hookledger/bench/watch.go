@@ -131,7 +131,7 @@ func (s *stage) latency(ctx context.Context, prefix string) (times, error) {
 	if err := s.startReceiver(ctx, "--arrivals", "--latency", s.cfg.ReceiverLatency.String()); err != nil {
 		return nil, err
 	}
-	acked, err := s.steady(ctx, prefix)
+	acked, err := s.steady(ctx, prefix, min(latencyEvents, s.cfg.events()))
 	if err != nil {
 		return nil, err
 	}
@@ -141,9 +141,9 @@ func (s *stage) latency(ctx context.Context, prefix string) (times, error) {
 	return s.arrivals(ctx, prefix, acked)
 }
 
-// steady publishes at a steady rate, and gives the time of each ack.
-func (s *stage) steady(ctx context.Context, prefix string) ([]time.Time, error) {
-	events, rate := min(latencyEvents, s.cfg.events()), s.cfg.latencyRate()
+// steady publishes so many events at a steady rate, and gives the time of each ack.
+func (s *stage) steady(ctx context.Context, prefix string, events int) ([]time.Time, error) {
+	rate := s.cfg.latencyRate()
 	client, done := loader(16)
 	defer done()
 	bar := s.cfg.Bar("latency", int64(events))
