@@ -78,6 +78,8 @@ type Health struct {
 	LastSuccess Seen        `json:"last_success,omitzero"`
 	LastCode    string      `json:"last_code,omitempty"` // of the last failure
 	InFlight    int         `json:"-"`                   // attempts without an outcome
+	Outcomes    int64       `json:"outcomes,omitempty"`  // that were counted, ever
+	Latest      time.Time   `json:"latest,omitzero"`     // of the times of all records that were folded
 	Breaker     Breaker     `json:"breaker,omitzero"`
 	Slowdown    Slowdown    `json:"slowdown,omitzero"`
 	// Changes are the last ones, oldest first.
@@ -94,6 +96,10 @@ type Health struct {
 		At      time.Time `json:"at,omitzero"`       // of the last endpoint.failing
 		Disable bool      `json:"disable,omitempty"` // it is asked to be disabled
 	} `json:"told,omitzero"`
+	Kept struct { // when the fold was kept last, see Keep
+		At       time.Time `json:"at,omitzero"`
+		Outcomes int64     `json:"outcomes,omitempty"`
+	} `json:"kept,omitzero"`
 
 	Minutes5 ring `json:"5m,omitzero"`
 	Hour     ring `json:"1h,omitzero"`
@@ -201,6 +207,7 @@ func (v *verdict) text() string {
 }
 
 func (h *Health) count(at time.Time, ok bool, v *verdict) {
+	h.Outcomes++
 	b := bucketOf(v.total)
 	h.Minutes5.add(at, slots5m, slot5m, ok, b, v.status, v.code)
 	h.Hour.add(at, slots1h, slot1h, ok, b, v.status, v.code)

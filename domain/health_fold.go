@@ -50,6 +50,14 @@ func (f *HealthFold) Endpoints(fn func(*Health)) {
 // Apply folds one record and returns the endpoint's health that it changed, nil where it changed none, with what
 // follows from it.
 func (f *HealthFold) Apply(r *Record) (*Health, []FollowUp) {
+	h, follow := f.apply(r)
+	if h != nil && r.RecordedAt.After(h.Latest) {
+		h.Latest = r.RecordedAt
+	}
+	return h, follow
+}
+
+func (f *HealthFold) apply(r *Record) (*Health, []FollowUp) {
 	switch fact := r.Fact.(type) {
 	case *DeliveryScheduled:
 		f.scheduled = scheduledFor{r.Stream, fact.Endpoint}

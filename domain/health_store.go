@@ -40,6 +40,22 @@ func (f *HealthFold) Open(only *Health) []HealthOpen {
 	return out
 }
 
+// An endpoint's fold is kept so often, to answer from there what its health was at a moment.
+const (
+	keepEvery    = time.Hour
+	keepOutcomes = 4096
+)
+
+// Keep says whether the fold is to be kept, now that the record was folded, and takes down that it is. It depends on
+// the records alone: whoever folds them keeps the same.
+func (h *Health) Keep(r *Record) bool {
+	if h.Outcomes-h.Kept.Outcomes < keepOutcomes && r.RecordedAt.Before(h.Kept.At.Add(keepEvery)) {
+		return false
+	}
+	h.Kept.At, h.Kept.Outcomes = r.RecordedAt, h.Outcomes
+	return true
+}
+
 // Encode gives an endpoint's health as Restore takes it: the same bytes for the same fold.
 func (h *Health) Encode() ([]byte, error) { return json.Marshal(h) }
 

@@ -208,19 +208,32 @@ func quantile(latency *[buckets]uint64, attempts, percent int) float64 {
 	return 0
 }
 
-// A slot is stored as [number, attempts, succeeded, [bucket, n, …], [code, n, …]].
-func (s slot) MarshalJSON() ([]byte, error) {
-	var latency []uint32
-	for b, n := range s.latency {
+// A slot is stored as [number, attempts, succeeded, [bucket, n, …], [code, n, …]]. It is written by hand: a node stores
+// thousands of them every few seconds.
+func (s *slot) append(b []byte) []byte {
+	b = strconv.AppendInt(append(b, '['), s.number, 10)
+	b = strconv.AppendUint(append(b, ','), uint64(s.attempts), 10)
+	b = strconv.AppendUint(append(b, ','), uint64(s.succeeded), 10)
+	b = append(b, ",["...)
+	for i, n := range s.latency {
 		if n > 0 {
-			latency = append(latency, uint32(b), n)
+			b = strconv.AppendInt(b, int64(i), 10)
+			b = append(strconv.AppendUint(append(b, ','), uint64(n), 10), ',')
 		}
 	}
-	codes := []any{}
+	b = append(withoutComma(b), "],["...)
 	for i := range s.codes {
-		codes = append(codes, s.codes[i].text(), s.codes[i].n)
+		b = strconv.AppendQuote(b, s.codes[i].text())
+		b = append(strconv.AppendUint(append(b, ','), uint64(s.codes[i].n), 10), ',')
 	}
-	return json.Marshal([]any{s.number, s.attempts, s.succeeded, latency, codes})
+	return append(withoutComma(b), "]]"...)
+}
+
+func withoutComma(b []byte) []byte {
+	if b[len(b)-1] == ',' {
+		return b[:len(b)-1]
+	}
+	return b
 }
 
 var errSlot = errors.New("domain: no slot of a window")
@@ -257,7 +270,17 @@ func (s *slot) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-func (r ring) MarshalJSON() ([]byte, error) { return json.Marshal(r.slots) }
+func (r ring) MarshalJSON() ([]byte, error) {
+	b := make([]byte, 1, 2+64*len(r.slots))
+	b[0] = '['
+	for i := range r.slots {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = r.slots[i].append(b)
+	}
+	return append(b, ']'), nil
+}
 
 func (r *ring) UnmarshalJSON(b []byte) error {
 	*r = ring{}

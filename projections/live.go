@@ -16,6 +16,7 @@ type live struct {
 	store     ledger.Reader
 	directory *Directory
 	backlog   *Backlog
+	health    *Health
 	now       func() time.Time
 	log       *slog.Logger
 	progress  progress
@@ -77,6 +78,7 @@ func (l *live) fold(r *domain.Record) error {
 			err: fmt.Errorf("this binary does not know %s in version %d: use a newer one", u.Type, u.Version)}
 	}
 	l.directory.fold(r)
+	l.health.apply(r)
 	l.backlog.fold(r)
 	l.progress.reached(r.Position, micros(r.RecordedAt))
 	return nil

@@ -31,6 +31,7 @@ type Config struct {
 	Logger     *slog.Logger          // nil: none
 	FlushEvery time.Duration         // how long records may wait for their transaction; 0: 250 ms
 	FlushSize  int                   // records of one transaction; 0: 20,000
+	Health     domain.HealthConfig   // zero: domain.DefaultHealthConfig
 }
 
 func (c Config) withDefaults() Config {
@@ -46,6 +47,9 @@ func (c Config) withDefaults() Config {
 	if c.FlushSize <= 0 {
 		c.FlushSize = 20_000
 	}
+	if c.Health == (domain.HealthConfig{}) {
+		c.Health = domain.DefaultHealthConfig()
+	}
 	return c
 }
 
@@ -58,6 +62,7 @@ type Projections struct {
 	refiller  *refiller
 	directory *Directory
 	backlog   *Backlog
+	health    *Health
 	rebuilt   string // why the rows were folded anew
 }
 
@@ -66,6 +71,9 @@ func (p *Projections) Directory() *Directory { return p.directory }
 
 // Backlog gives the deliveries that wait.
 func (p *Projections) Backlog() *Backlog { return p.backlog }
+
+// Health gives the health of endpoints.
+func (p *Projections) Health() *Health { return p.health }
 
 // Open opens the rows in cfg.Dir, folds what they lack, and loads what is held in memory. Rows that are damaged, of
 // another ledger or of another version are folded anew; Status says why. A record that can't be folded is no error
@@ -166,6 +174,10 @@ func (p *Projections) start(ctx context.Context, at checkpoint) error {
 	if err := p.db.load(ctx, p.directory, p.backlog); err != nil {
 		return fmt.Errorf("load the read models: %w", err)
 	}
+	if err := p.startHealth(ctx, at.position); err != nil {
+		return err
+	}
+	p.live.health, p.history.health = p.health, p.health
 	p.backlog.folded = at.position
 	p.backlog.advanced(at.position)
 	p.live.progress.reached(at.position, at.at)
@@ -188,7 +200,8 @@ func (p *Projections) Run(ctx context.Context) error {
 
 // Close makes the rows durable and releases them. Run must have returned.
 func (p *Projections) Close() error {
-	return errors.Join(p.history.w.close(), p.db.close())
+	saved := p.db.broken(p.health.save(context.Background(), p.history.w))
+	return errors.Join(saved, p.history.w.close(), p.db.close())
 }
 
 // WaitFor returns once the rows hold every record up to the position; it does not wait for the next flush but causes
