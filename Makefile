@@ -5,16 +5,17 @@ TOOLS         ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/hookledger-tools
 GOLANGCI      := 2.15.0
 REDOCLY       := 2.77.0
 LINTER        := $(TOOLS)/golangci-lint-$(GOLANGCI)/golangci-lint
-RACE_PACKAGES ?= ./ledger/... ./vault/... ./ingest/... ./projections/... ./delivery/... ./replays/... ./sources/... ./audit/...
+RACE_PACKAGES ?= ./ledger/... ./vault/... ./ingest/... ./projections/... ./delivery/... ./replays/... ./retire/... ./sources/... ./audit/...
 # What walks through every file operation one after the other has no race to find, and takes minutes under the detector.
 RACE_SKIP     ?= ^(TestCrash|TestFailEveryOperation|TestDamage)
 ROUNDS        ?= 100
 REPLAY_EVENTS ?= 100000
+ATTEMPTS      ?= 10000000
 ESDB          ?= 127.0.0.1:22113
 FUZZTIME      ?= 60s
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test race lint vet kill kill-eventstore replay mutants fuzz bench bench-eventstore verify openapi golden ci clean
+.PHONY: help build demo test race lint vet kill kill-eventstore replay mutants fuzz bench bench-pages bench-eventstore verify openapi golden ci clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +44,10 @@ fuzz: ## fuzz each fuzz target for FUZZTIME
 
 bench: ## measure the binary on loopback, beside a bare net/http client
 	$(GO) run ./cmd/hookledger bench
+
+bench-pages: ## measure pages of a history of ATTEMPTS attempts; takes minutes, and 0.5 GB of TMPDIR for each million
+	HOOKLEDGER_BENCH_ATTEMPTS=$(ATTEMPTS) $(GO) test -run '^$$' -bench BenchmarkPage -benchtime 1000x -timeout 60m \
+		./projections
 
 bench-eventstore: ## the same with the ledger in an EventStoreDB, in a process of its own
 	mkdir -p bin && $(GO) build -trimpath -o bin/ ./cmd/hookledger && $(GO) build -o bin/esdb ./ledger/eventstore/esdbtest/serve
