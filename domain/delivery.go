@@ -316,14 +316,15 @@ func (d *Delivery) Cancel(s Stamp, due Due, policy RetryPolicy, reason string) [
 }
 
 // RequestCancel decides on an end that somebody asks for, of a delivery that waits: for its first attempt, for a retry,
-// or held. One that is cancelled stays so. content, where it is not nil, is sealed for the record that CancelledAs names.
+// or held; or of one that is exhausted, which others may wait behind. One that is cancelled stays so. content, where it
+// is not nil, is sealed for the record that CancelledAs names.
 func (d *Delivery) RequestCancel(s Stamp, due Due, policy RetryPolicy, content *Sealed) ([]Record, error) {
 	switch {
 	case d.Open != nil:
 		return nil, errInFlight()
 	case d.Status == StatusCancelled:
 		return nil, nil
-	case d.Status.Terminal():
+	case d.Status == StatusSucceeded:
 		return nil, Refuse(KindConflict, "delivery_ended", "the delivery has ended: it is "+string(d.Status),
 			"there is nothing left to cancel")
 	}

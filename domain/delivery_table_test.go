@@ -152,7 +152,7 @@ func TestRetries_Cancel(t *testing.T) {
 		"succeeded":              {func(l *life) { l.start(); l.finish("att_1", 200) }, "", "delivery_ended"},
 		"reopened":               {func(l *life) { l.start(); l.finish("att_1", 200); _, _ = l.retry(true) }, "DeliveryCancelled", ""},
 		"a retry was asked for":  {func(l *life) { _, _ = l.retry(false) }, "DeliveryCancelled", ""},
-		"its schedule is at end": {func(l *life) { l.policy = policy(); l.start(); l.finish("att_1", 500) }, "", "delivery_ended"},
+		"its schedule is at end": {func(l *life) { l.policy = policy(); l.start(); l.finish("att_1", 500) }, "DeliveryCancelled", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -46,9 +46,11 @@ type Backlog struct {
 	// orphans wait for an attempt, and only their rows know where: by delivery.
 	orphans map[string]orphan
 	resting map[heldReplay]bool // replays whose deliveries wait for somebody
-	reading bool                // rows are being read
-	floor   domain.Position     // of the rows, when that began
-	faded   chan struct{}       // closed and made anew whenever the rows have moved on
+	orders  map[domain.EndpointKey]order
+	lagging []*queue        // ordered, and waiting for the live fold
+	reading bool            // rows are being read
+	floor   domain.Position // of the rows, when that began
+	faded   chan struct{}   // closed and made anew whenever the rows have moved on
 }
 
 // orphan is a delivery whose row is looked for.
@@ -66,7 +68,8 @@ type doubt struct {
 func newBacklog(now func() time.Time, end func() domain.Position) *Backlog {
 	return &Backlog{now: now, end: end, changed: make(chan struct{}, 1), refill: make(chan struct{}, 1),
 		headSize: headSize, low: lowHead, queues: map[domain.EndpointKey]*queue{}, items: map[string]*item{},
-		orphans: map[string]orphan{}, resting: map[heldReplay]bool{}, faded: make(chan struct{})}
+		orphans: map[string]orphan{}, resting: map[heldReplay]bool{}, orders: map[domain.EndpointKey]order{},
+		faded: make(chan struct{})}
 }
 
 // Changed signals, once for any number of changes, that Activate may give more.
@@ -97,13 +100,15 @@ func (b *Backlog) Take(ep domain.EndpointKey, now time.Time) (domain.Due, bool) 
 	if q == nil {
 		return domain.Due{}, false
 	}
-	if q.rests() || len(q.head) == 0 || q.head[0].due > now.UnixMicro() {
+	it := q.first(b.folded)
+	if it == nil || it.due > now.UnixMicro() {
 		q.active = false
 		b.schedule(q)
 		return domain.Due{}, false
 	}
-	it := q.pop()
+	q.remove(it)
 	it.state = flying
+	q.flying++
 	b.schedule(q)
 	if q.edged && len(q.head) < b.low {
 		signal(b.refill)
@@ -118,10 +123,13 @@ func (b *Backlog) Return(d domain.Due, at time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	it := b.items[d.Delivery]
+	if it == nil || it.state != flying {
+		return
+	}
+	it.queue.flying--
 	switch {
-	case it == nil || it.state != flying:
 	case it.ended:
-		b.settle(it)
+		b.over(it)
 	case it.again:
 		b.offer(it, it.next, it.pos)
 	default:
@@ -138,10 +146,15 @@ func (b *Backlog) Done(d domain.Due) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	it := b.items[d.Delivery]
+	if it == nil || it.state != flying {
+		return
+	}
+	it.queue.flying--
 	switch {
-	case it == nil || it.state != flying:
 	case it.again && end <= b.folded:
 		b.offer(it, it.next, it.pos)
+	case it.stuck:
+		b.over(it)
 	default:
 		again := it.again
 		it.pos = max(it.pos, end)
@@ -150,6 +163,7 @@ func (b *Backlog) Done(d domain.Due) {
 			b.doubt(it)
 		}
 	}
+	b.lag(it.queue, end)
 }
 
 func (b *Backlog) queue(key domain.EndpointKey) *queue {
@@ -160,6 +174,8 @@ func (b *Backlog) queue(key domain.EndpointKey) *queue {
 			q.held = b.resting[heldReplay{key.Tenant, key.Replay}]
 			own := b.queues[domain.EndpointKey{Tenant: key.Tenant, Endpoint: key.Endpoint}]
 			q.disabled = own != nil && own.disabled
+		} else {
+			q.order = b.orders[key]
 		}
 		b.queues[key] = q
 	}
@@ -169,7 +185,7 @@ func (b *Backlog) queue(key domain.EndpointKey) *queue {
 // offer lets an item wait until due, which the record at pos said: in memory, or where that is not its place, in rows.
 func (b *Backlog) offer(it *item, due int64, pos domain.Position) {
 	it.due, it.row, it.pos = due, due, pos
-	it.returned, it.again, it.ended = false, false, false
+	it.returned, it.again, it.ended, it.stuck = false, false, false, false
 	b.items[it.id] = it
 	if !it.open && !b.keeps(it.queue, it.rowPlace()) {
 		b.leave(it)
@@ -182,7 +198,7 @@ func (b *Backlog) offer(it *item, due int64, pos domain.Position) {
 
 // keeps says whether the place is one that is held in memory.
 func (b *Backlog) keeps(q *queue, p place) bool {
-	return (!q.edged || p.before(q.edge)) && p.due <= b.now().Add(horizon).UnixMicro()
+	return (!q.edged || p.before(q.edge)) && (q.order.ordered || p.at <= b.now().Add(horizon).UnixMicro())
 }
 
 // leave leaves an item to the rows.
@@ -213,7 +229,7 @@ func (b *Backlog) evict(q *queue) {
 // settle takes an item out of play; it is remembered until the rows show what it.pos says.
 func (b *Backlog) settle(it *item) {
 	it.state = settled
-	it.again, it.ended = false, false
+	it.again, it.ended, it.stuck = false, false, false
 	b.items[it.id] = it
 	if !it.fading {
 		it.fading = true
@@ -223,13 +239,17 @@ func (b *Backlog) settle(it *item) {
 
 // schedule brings the queue's time of waking up to date.
 func (b *Backlog) schedule(q *queue) {
-	if q.active || q.rests() || len(q.head) == 0 {
+	var first *item
+	if !q.active {
+		first = q.first(b.folded)
+	}
+	if first == nil {
 		if q.wakeIndex >= 0 {
 			heap.Remove(&b.wakes, q.wakeIndex)
 		}
 		return
 	}
-	switch wake := q.head[0].due; {
+	switch wake := first.due; {
 	case q.wakeIndex < 0:
 		q.wake = wake
 		heap.Push(&b.wakes, q)

@@ -27,6 +27,10 @@ func (b *Backlog) fold(r *domain.Record) {
 		b.waits(r, r.RecordedAt)
 	case *domain.DeliverySucceeded, *domain.DeliveryExhausted, *domain.DeliveryCancelled:
 		b.ends(r)
+	case *domain.EndpointRegistered:
+		b.reorder(r, &f.Config)
+	case *domain.EndpointReconfigured:
+		b.reorder(r, &f.Config)
 	case *domain.EndpointDisabled, *domain.EndpointEnabled, *domain.EndpointRemoved:
 		b.endpoint(r)
 	case *domain.ReplayPageScheduled, *domain.ReplayPaused, *domain.ReplayResumed, *domain.ReplayCancelled,
@@ -35,10 +39,14 @@ func (b *Backlog) fold(r *domain.Record) {
 	}
 	b.folded = r.Position
 	b.decide()
+	b.catchUp()
 }
 
 func (b *Backlog) endpoint(r *domain.Record) {
 	own := b.queue(domain.EndpointKey{Tenant: r.Tenant, Endpoint: r.Stream.ID()})
+	if _, gone := r.Fact.(*domain.EndpointRemoved); gone {
+		delete(b.orders, own.key)
+	}
 	for key, q := range b.queues {
 		if key.Tenant != own.key.Tenant || key.Endpoint != own.key.Endpoint {
 			continue // neither its own nor a replay's to it
@@ -82,15 +90,16 @@ func (b *Backlog) routed(r *domain.Record, key domain.EndpointKey, delivery, eve
 		key.Replay = strings.Clone(key.Replay)
 		q = b.queue(key)
 	}
-	if !b.keeps(q, place{due, delivery}) {
+	if p := q.place(r.Position, due, delivery); !b.keeps(q, p) {
 		// No row of it can be read before the rows have reached the record, so it needs not be remembered.
-		p := place{due, strings.Clone(delivery)}
+		p.id = strings.Clone(delivery)
 		q.lower(p)
 		q.miss(p, r.Position, b.held())
 		return
 	}
 	both := delivery + event // one allocation, and the record itself is not held in memory
-	b.offer(&item{queue: q, id: both[:len(delivery)], event: both[len(delivery):], rev: domain.NoStream}, due, r.Position)
+	b.offer(&item{queue: q, id: both[:len(delivery)], event: both[len(delivery):], rev: domain.NoStream,
+		line: r.Position}, due, r.Position)
 }
 
 // started: an attempt is open. Where a handler of this node made it, the item is flying; else nobody here will close it
@@ -144,15 +153,19 @@ func (b *Backlog) ends(r *domain.Record) {
 	it.open, it.rev = false, r.Revision
 	it.pos = max(it.pos, r.Position)
 	delete(b.orphans, it.id)
-	switch it.state {
-	case flying:
-		it.again, it.ended = false, true
-	case waiting:
+	_, exhausted := r.Fact.(*domain.DeliveryExhausted)
+	switch {
+	case it.state == flying:
+		it.again, it.ended, it.stuck = false, true, exhausted && it.queue.order.wait
+	case it.state == waiting:
 		it.queue.remove(it)
-		b.settle(it)
-		b.schedule(it.queue)
-	case settled:
-		b.settle(it)
+		it.stuck = exhausted && it.queue.order.wait
+		b.over(it)
+	case it.queue == nil && exhausted && len(b.orders) > 0:
+		b.orphan(it, r)
+	default:
+		it.stuck = exhausted && it.queue != nil && it.queue.order.wait
+		b.over(it)
 	}
 }
 
@@ -176,10 +189,10 @@ func (b *Backlog) orphan(it *item, r *domain.Record) {
 // to wait there later is offered: its handler ends it.
 func (b *Backlog) removed(q *queue, pos domain.Position) {
 	head := q.head
-	q.head = nil
+	q.head, q.order = nil, order{}
 	for _, it := range head {
 		if it.open {
-			q.head = append(q.head, it)
+			q.insert(it)
 			continue
 		}
 		it.pos = pos
@@ -193,7 +206,7 @@ func (b *Backlog) removed(q *queue, pos domain.Position) {
 	q.edged, q.edge, q.behind, q.ahead = false, place{}, lost{}, lost{}
 	// What is routed here later, by a snapshot older than the removal, must come to a handler: nothing is held any more.
 	q.disabled = false
-	q.removedAt = pos
+	q.since = pos
 	b.gone = append(b.gone, q)
 }
 
@@ -212,7 +225,7 @@ func (b *Backlog) drop() {
 	}
 	b.gone = slices.DeleteFunc(b.gone, func(q *queue) bool {
 		q.settle(b.rows)
-		if used[q] || q.removedAt > b.rows || len(q.head) > 0 || q.edged || q.active || q.wakeIndex >= 0 ||
+		if used[q] || q.since > b.rows || len(q.head) > 0 || q.edged || q.active || q.wakeIndex >= 0 ||
 			q.behind.last != 0 || q.ahead.last != 0 {
 			return false
 		}

@@ -28,6 +28,8 @@ type sim struct {
 	// outside is the position of the last record about a delivery that no handler wrote.
 	outside map[string]domain.Position
 	reading *pendingRead
+	line    line // of the ordered endpoint, as far as it was folded
+	inLine  bool // all events go to the ordered endpoint
 }
 
 type flight struct {
@@ -48,7 +50,7 @@ func (s *sim) open() {
 	}
 	p.backlog.headSize, p.backlog.low = 4, 3
 	s.p, s.flying, s.reading = p, nil, nil
-	s.seen, s.dead, s.paused = map[string]*domain.Delivery{}, map[string]bool{}, false
+	s.seen, s.dead, s.paused, s.line = map[string]*domain.Delivery{}, map[string]bool{}, false, newLine()
 	for _, r := range s.l.records {
 		if r.Position <= p.live.progress.position() {
 			s.see(r)
@@ -65,6 +67,7 @@ func (s *sim) restart() {
 }
 
 func (s *sim) see(r *domain.Record) {
+	s.line.see(r)
 	switch f := r.Fact.(type) {
 	case *domain.EventRouted:
 		for _, m := range f.Matches {
@@ -140,8 +143,7 @@ func (s *sim) readRows() {
 	})
 	job := jobs[0]
 	b.read(true)
-	rows, at, err := s.p.refiller.rows(context.Background(), scanDue, refillQuery, job.queue.key.Tenant,
-		job.queue.key.Endpoint, job.queue.key.Replay, job.edge.due, job.edge.id, job.limit+1)
+	rows, at, err := s.p.refiller.waiting(context.Background(), job)
 	if err != nil {
 		s.rt.Fatal(err)
 	}
@@ -152,7 +154,7 @@ func (s *sim) readRows() {
 func (s *sim) take() bool {
 	s.p.backlog.Activate(s.l.now())
 	for _, key := range []domain.EndpointKey{{Tenant: ten, Endpoint: ep1}, {Tenant: ten, Endpoint: ep2},
-		{Tenant: ten, Endpoint: ep1, Replay: rpl1}, {Tenant: ten, Endpoint: ep2, Replay: rpl1}} {
+		{Tenant: ten, Endpoint: ep3}, {Tenant: ten, Endpoint: ep1, Replay: rpl1}, {Tenant: ten, Endpoint: ep2, Replay: rpl1}} {
 		if q := s.p.backlog.queues[key]; q == nil || !q.active {
 			continue
 		}
@@ -195,6 +197,9 @@ func (s *sim) checkOffer(key domain.EndpointKey, due domain.Due) {
 		s.outside[id] <= folded {
 		s.rt.Fatalf("%s was offered again after it was dealt with: %s, due %v", id, d.Status, d.DueAt)
 	}
+	if key.Endpoint == ep3 && key.Replay == "" {
+		s.checkTurn(id)
+	}
 	if due.DueAt.After(s.l.now()) {
 		s.rt.Fatalf("%s was offered before it is due", id)
 	}
@@ -210,7 +215,7 @@ func (s *sim) handle(f *flight, at int) {
 	e := s.l.endpoints[domain.EndpointKey{Tenant: ten, Endpoint: d.Endpoint}]
 	switch {
 	case f.attempt != "" && d.Open != nil && d.Open.ID == f.attempt:
-		if rapid.IntRange(0, 3).Draw(s.rt, "fails") == 0 {
+		if n := rapid.IntRange(0, 3).Draw(s.rt, "fails"); n == 0 || s.inLine && n < 3 {
 			s.l.fail(d.ID, f.attempt, domain.CodeTimeout)
 		} else {
 			s.l.respond(d.ID, f.attempt, 200)
@@ -242,7 +247,11 @@ func (s *sim) step() {
 	switch {
 	case op < 8:
 		for range 1 + draw("burst", 4) {
-			s.l.post(ten, []string{ep1, ep2}[draw("to", 2)])
+			to := []string{ep1, ep2, ep3}[draw("to", 3)]
+			if s.inLine {
+				to = ep3
+			}
+			s.l.post(ten, to)
 		}
 	case op < 16:
 		s.foldLive(1 + draw("records", 12))
@@ -259,7 +268,7 @@ func (s *sim) step() {
 		}
 	case op == 37:
 		s.l.pass([]time.Duration{time.Millisecond, time.Second, time.Minute, time.Hour}[draw("time", 4)])
-	case op == 38 && draw("who", 2) == 0:
+	case op == 38 && !s.inLine && draw("who", 2) == 0:
 		s.replay(draw, pick)
 	case op == 38:
 		s.interfere(draw, pick())
@@ -278,6 +287,11 @@ func (s *sim) interfere(draw func(string, int) int, id string) {
 		s.l.retry(id, draw("force", 2) == 0)
 	case draw("what", 3) == 0:
 		s.l.cancel(id)
+	case draw("what", 3) == 0:
+		s.l.skip(id)
+	case draw("what", 3) == 0 && !s.l.endpoints[domain.EndpointKey{Tenant: ten, Endpoint: ep3}].Removed:
+		how := draw("order", 3)
+		s.l.reorder(ten, ep3, how > 0, []string{"", domain.OnExhaustedContinue, domain.OnExhaustedWait}[how])
 	case draw("what", 6) == 0 && !e.Removed:
 		s.l.configure(key, &domain.EndpointRemoved{})
 		for _, id := range s.l.order {
@@ -330,6 +344,9 @@ func (s *sim) heal() {
 			s.l.configure(key, &domain.EndpointEnabled{})
 		}
 	}
+	if e := s.l.endpoints[domain.EndpointKey{Tenant: ten, Endpoint: ep3}]; !e.Removed && e.Config.Waits() {
+		s.l.reorder(ten, ep3, true, "")
+	}
 	s.l.replay(&domain.ReplayResumed{})
 	for idle := 0; idle < 60; idle++ {
 		s.foldLive(1 << 30)
@@ -367,13 +384,26 @@ func (s *sim) ended() string {
 // rows lag and the reading of them is interleaved with everything else.
 func TestSemanticsNoDeliveryIsLostOrOfferedTwice(t *testing.T) {
 	t.Parallel()
+	simulate(t, false)
+}
+
+// Semantics: an ordered endpoint's deliveries go out one after the other, as the ledger has them, whatever happens.
+func TestSemanticsAnOrderedEndpointKeepsItsOrder(t *testing.T) {
+	t.Parallel()
+	simulate(t, true)
+}
+
+func simulate(t *testing.T, inLine bool) {
 	rapid.Check(t, func(rt *rapid.T) {
 		l := newFakeLedger()
-		s := &sim{rt: rt, l: l, outside: map[string]domain.Position{}}
+		s := &sim{rt: rt, l: l, outside: map[string]domain.Position{}, inLine: inLine}
 		s.cfg = Config{Dir: t.TempDir(), Store: l, Now: l.now}
 		l.tenant(ten)
 		l.endpoint(ten, ep1)
 		l.endpoint(ten, ep2)
+		l.endpoint(ten, ep3)
+		l.policies = map[string]domain.RetryPolicy{ep3: {Schedule: []domain.Duration{domain.Duration(time.Second)}}}
+		l.reorder(ten, ep3, true, domain.OnExhaustedWait)
 		l.replay(&domain.ReplayRequested{Match: domain.MatchNow})
 		s.open()
 		defer func() {

@@ -247,13 +247,13 @@ func TestAnEdgeThatMovedWhileRowsWereReadStays(t *testing.T) {
 	settleDown(t, l, p)
 	b := p.Backlog()
 	q := b.queue(key1)
-	q.lower(place{due: 2000, id: "b"})
+	q.lower(place{at: 2000, id: "b"})
 	job := refillJob{queue: q, edge: q.edge, limit: 10}
 	b.read(true)
-	q.lower(place{due: 1000, id: "a"})
+	q.lower(place{at: 1000, id: "a"})
 	b.filled(job, []waitingRow{{key: key1, id: "dlv_c", due: 3000}}, 1)
 	b.read(false)
-	if !q.edged || q.edge != (place{due: 1000, id: "a"}) || len(q.head) != 0 {
+	if !q.edged || q.edge != (place{at: 1000, id: "a"}) || len(q.head) != 0 {
 		t.Errorf("the edge is %v %v, in memory are %d", q.edged, q.edge, len(q.head))
 	}
 }

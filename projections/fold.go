@@ -18,9 +18,11 @@ type deliveryState struct {
 	completedAt int64
 	lastCode    int
 	lastError   domain.ErrorCode
-	replay      string // that scheduled it
-	stored      bool   // the table has a row of it
-	dirty       bool   // and lacks this state
+	replay      string          // that scheduled it
+	position    domain.Position // of the record that did, or that routed it
+	line        bool            // it stands in an ordered endpoint's line
+	stored      bool            // the table has a row of it
+	dirty       bool            // and lacks this state
 }
 
 // attemptState is an attempt's row while it is folded.
@@ -54,10 +56,14 @@ type batch struct {
 	reconciled    []domain.Reconciliation
 	// removed names the endpoint whose removal was folded last: its rows must be ended before anything else is folded.
 	removed *domain.Record
+	// orders are the endpoints' as of the last record; reordered is the one that changed last: its rows must be brought
+	// into the new order before anything else is folded.
+	orders    map[domain.EndpointKey]order
+	reordered *domain.Record
 }
 
-func newBatch() *batch {
-	return &batch{events: map[string]*eventState{}, deliveries: map[string]*deliveryState{},
+func newBatch(orders map[domain.EndpointKey]order) *batch {
+	return &batch{orders: orders, events: map[string]*eventState{}, deliveries: map[string]*deliveryState{},
 		attempts: map[string]*attemptState{}, replays: map[string]*replayState{}, heads: map[string]checkpoint{}}
 }
 
@@ -124,9 +130,18 @@ func (b *batch) fold(r *domain.Record) error {
 		err = b.routed(r, f)
 	case *domain.ReconciliationRun:
 		b.reconciled = append(b.reconciled, domain.NewReconciliation(r, f))
+	case *domain.EndpointRegistered:
+		b.config = append(b.config, r)
+		b.reorder(r, &f.Config)
+	case *domain.EndpointReconfigured:
+		b.config = append(b.config, r)
+		if b.reorder(r, &f.Config) {
+			b.reordered = r
+		}
 	case *domain.EndpointRemoved:
 		b.config = append(b.config, r)
 		b.removed = r
+		delete(b.orders, keyOf(r))
 	default:
 		switch r.Stream.Category() {
 		case domain.CategoryDelivery:
@@ -167,6 +182,8 @@ func (b *batch) routed(r *domain.Record, f *domain.EventRouted) error {
 	for _, m := range f.Matches {
 		d := &deliveryState{Delivery: *domain.NewDelivery(), eventType: e.Event, createdAt: micros(r.RecordedAt)}
 		d.Tenant, d.ID, d.Event, d.Endpoint, d.DueAt = r.Tenant, m.Delivery, e.ID, m.Endpoint, r.RecordedAt
+		d.position = r.Position
+		b.inLine(d, false)
 		b.deliveries[d.ID] = d
 		b.touch(d, r)
 	}
@@ -229,6 +246,7 @@ func (b *batch) delivery(r *domain.Record) error {
 	case !now:
 		d.completedAt = 0
 	}
+	b.inLine(d, ended)
 	b.touch(d, r)
 	return nil
 }
@@ -319,7 +337,7 @@ func responseError(status int) domain.ErrorCode {
 func (b *batch) end(removed *domain.Record) {
 	for _, d := range b.deliveries {
 		if d != nil && d.Tenant == removed.Tenant && d.Endpoint == removed.Stream.ID() && d.dueAt() > 0 {
-			d.Status = domain.StatusCancelled
+			d.Status, d.line = domain.StatusCancelled, false
 			d.completedAt, d.updatedAt = micros(removed.RecordedAt), micros(removed.RecordedAt)
 		}
 	}

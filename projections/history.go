@@ -23,17 +23,17 @@ type history struct {
 	store   ledger.Reader
 	db      *database
 	w       *writer
-	at      checkpoint // what the rows hold; used by the goroutine that folds
-	size    int        // records of one transaction, at most
-	folded  int        // records of the last round
-	open    openStates // as the last transaction left them
+	at      checkpoint                   // what the rows hold; used by the goroutine that folds
+	size    int                          // records of one transaction, at most
+	folded  int                          // records of the last round
+	open    openStates                   // as the last transaction left them
+	orders  map[domain.EndpointKey]order // likewise; nil: to be read
 	every   time.Duration
 	now     func() time.Time
 	log     *slog.Logger
 	metrics *metrics
 	away    absence // of the store; used by the goroutine that folds
 
-	health   *Health // whose fold is stored beside the rows
 	progress progress
 	// flushed is called after each transaction, with the position that the rows hold from then on.
 	flushed func(domain.Position)
@@ -92,11 +92,6 @@ func (h *history) run(ctx context.Context, live *progress) error {
 			}
 		}
 		h.progress.behind(time.Time{})
-		if h.health.due() {
-			if err := h.db.broken(h.health.save(context.WithoutCancel(ctx), h.w)); err != nil {
-				h.log.Warn("the health of endpoints is stored later", "error", err)
-			}
-		}
 	}
 }
 
@@ -256,10 +251,14 @@ func (h *history) commit(ctx context.Context, records []*domain.Record) (rows in
 	}
 	defer func() {
 		if err != nil {
+			h.orders = nil
 			err = errors.Join(err, h.w.rollback(ctx))
 		}
 	}()
-	b := newBatch()
+	if err := h.loadOrders(ctx); err != nil {
+		return 0, err
+	}
+	b := newBatch(h.orders)
 	b.carry(&h.open)
 	if err := b.load(ctx, h.db.write, records); err != nil {
 		return 0, err
@@ -270,6 +269,13 @@ func (h *history) commit(ctx context.Context, records []*domain.Record) (rows in
 		}
 		if b.removed != nil {
 			n, err := h.removeEndpoint(ctx, b)
+			if err != nil {
+				return 0, err
+			}
+			rows += n
+		}
+		if b.reordered != nil {
+			n, err := h.reorderEndpoint(ctx, b)
 			if err != nil {
 				return 0, err
 			}

@@ -31,9 +31,10 @@ type fakeLedger struct {
 	// The author's view of what it wrote.
 	endpoints  map[domain.EndpointKey]*domain.Endpoint
 	deliveries map[string]*fakeDelivery
-	order      []string // deliveries, as they were routed
-	replayed   int      // pairs in the pages of the replay
-	paused     bool     // it is
+	order      []string                      // deliveries, as they were routed
+	replayed   int                           // pairs in the pages of the replay
+	paused     bool                          // it is
+	policies   map[string]domain.RetryPolicy // by endpoint; else policy
 }
 
 type fakeDelivery struct {
@@ -256,14 +257,21 @@ func (l *fakeLedger) post(tenant string, endpoints ...string) string {
 
 var policy = domain.RetryPolicy{Schedule: domain.DefaultRetrySchedule(), Jitter: domain.DefaultJitter}
 
+func (l *fakeLedger) policy(endpoint string) domain.RetryPolicy {
+	if p, ok := l.policies[endpoint]; ok {
+		return p
+	}
+	return policy
+}
+
 // begin opens an attempt and gives its id; empty where the delivery takes none.
 func (l *fakeLedger) begin(delivery string) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	d := l.deliveries[delivery]
 	attempt := domain.NewID(domain.PrefixAttempt, l.newID())
-	records := d.Start(domain.Start{Stamp: domain.Stamp{At: l.clock, Base: l.newID()}, Due: d.due, Policy: policy,
-		Attempt: attempt, Method: "POST", Host: "example.com", Timeout: domain.DefaultTimeout, Node: "one"})
+	records := d.Start(domain.Start{Stamp: domain.Stamp{At: l.clock, Base: l.newID()}, Due: d.due,
+		Policy: l.policy(d.Endpoint), Attempt: attempt, Method: "POST", Host: "example.com", Timeout: domain.DefaultTimeout, Node: "one"})
 	if len(records) == 0 {
 		return ""
 	}
@@ -300,7 +308,7 @@ func (l *fakeLedger) retry(delivery string, force bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	d := l.deliveries[delivery]
-	records, err := d.RequestRetry(domain.Stamp{At: l.clock, Base: l.newID()}, d.due, policy, force)
+	records, err := d.RequestRetry(domain.Stamp{At: l.clock, Base: l.newID()}, d.due, l.policy(d.Endpoint), force)
 	if err != nil {
 		return false
 	}
@@ -316,6 +324,25 @@ func (l *fakeLedger) cancel(delivery string) {
 		"endpoint_removed"); len(records) > 0 {
 		l.write(records)
 	}
+}
+
+// skip is a cancel that somebody asks for.
+func (l *fakeLedger) skip(delivery string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	d := l.deliveries[delivery]
+	records, err := d.RequestCancel(domain.Stamp{At: l.clock, Base: l.newID()}, d.due, l.policy(d.Endpoint), nil)
+	if err == nil {
+		l.write(records)
+	}
+}
+
+// reorder changes how an endpoint's deliveries follow each other.
+func (l *fakeLedger) reorder(tenant, id string, ordered bool, onExhausted string) {
+	key := domain.EndpointKey{Tenant: tenant, Endpoint: id}
+	cfg := l.endpoints[key].Config
+	cfg.Ordered, cfg.OnExhausted = ordered, onExhausted
+	l.configure(key, &domain.EndpointReconfigured{Config: cfg})
 }
 
 // deliver is a whole attempt that succeeds.

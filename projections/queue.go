@@ -7,15 +7,15 @@ import (
 	"hookledger/domain"
 )
 
-// place is a delivery's place among those that wait at an endpoint: by due time, then by id. Rows are read in this
-// order.
+// place is a delivery's place among those that wait at an endpoint: by due time, or in an ordered queue by where the
+// ledger has it, then by id. Rows are read in this order.
 type place struct {
-	due int64 // microseconds
-	id  string
+	at int64 // microseconds, or a position
+	id string
 }
 
 func (p place) compare(o place) int {
-	if c := cmp.Compare(p.due, o.due); c != 0 {
+	if c := cmp.Compare(p.at, o.at); c != 0 {
 		return c
 	}
 	return cmp.Compare(p.id, o.id)
@@ -37,6 +37,7 @@ type item struct {
 	id    string
 	event string
 	rev   domain.Revision
+	line  domain.Position // of the record that routed it
 	due   int64           // when it is to be offered
 	row   int64           // the due time that its row has, once the rows reach pos
 	pos   domain.Position // the last record that decided about it, 0 where that is at or below the rows
@@ -45,15 +46,17 @@ type item struct {
 	open bool
 	// returned: it was given back, and due is when the taker wants it again, not what its row says.
 	returned bool
-	fading   bool // in the backlog's fading
+	// stuck: it is exhausted, and what stands behind it waits. It is never offered.
+	stuck  bool
+	fading bool // in the backlog's fading
 	// What was folded while it was flying; it holds once it comes back.
 	ended bool // it has ended, or what follows is another's
 	again bool // it waits again, at nextDue
 	next  int64
 }
 
-func (i *item) place() place    { return place{i.due, i.id} }
-func (i *item) rowPlace() place { return place{i.row, i.id} }
+func (i *item) place() place    { return i.queue.place(i.line, i.due, i.id) }
+func (i *item) rowPlace() place { return i.queue.place(i.line, i.row, i.id) }
 
 // lost says what was left to the rows before they had it: the first place, and the last position. Rows from that place
 // on are complete once they have reached that position.
@@ -75,10 +78,21 @@ type queue struct {
 	behind, ahead lost
 	disabled      bool            // its endpoint is
 	held          bool            // its replay is
-	removedAt     domain.Position // rows below it are of no use until they have reached it
+	order         order           // of its endpoint; the zero value for a replay's
+	flying        int             // deliveries that are taken
+	decided       domain.Position // in an ordered queue: until this is folded, it is not known who is first
+	since         domain.Position // rows below it are of no use until they have reached it
 	active        bool            // Activate has named it, and Take has not yet said false
 	wake          int64           // when it next has something due; holds while it is in the backlog's wakes
 	wakeIndex     int             // in the backlog's wakes; -1: not there
+}
+
+// place is where a delivery stands in this queue.
+func (q *queue) place(line domain.Position, due int64, id string) place {
+	if q.order.ordered {
+		return place{int64(line), id}
+	}
+	return place{due, id}
 }
 
 // rests says that nothing is taken from it for now.
@@ -97,13 +111,39 @@ func (q *queue) insert(it *item) {
 
 // remove takes a waiting item out of the head.
 func (q *queue) remove(it *item) {
+	if len(q.head) > 0 && q.head[0] == it {
+		q.pop()
+		return
+	}
 	if at, ok := q.find(it); ok {
-		if at == 0 {
-			q.pop()
-			return
-		}
 		q.head = slices.Delete(q.head, at, at+1)
 	}
+}
+
+// first is the delivery whose turn is next, nil where none may be taken; folded is what the live fold has taken in. In
+// an ordered queue that is the first of the line, and it is nobody's turn while an attempt is under way, and while it is
+// not known how the last one ended, or who stands before.
+func (q *queue) first(folded domain.Position) *item {
+	switch {
+	case q.rests() || len(q.head) == 0:
+		return nil
+	case !q.order.ordered:
+		return q.head[0]
+	case q.flying > 0 || q.decided > folded:
+		return nil
+	}
+	if i := slices.IndexFunc(q.head, func(it *item) bool { return it.open }); i >= 0 {
+		return q.head[i] // of another node, or of a former life: it must end before anything else is sent
+	}
+	if q.head[0].stuck || q.blind() {
+		return nil
+	}
+	return q.head[0]
+}
+
+// blind says that rows may hold deliveries before all that are in memory.
+func (q *queue) blind() bool {
+	return q.edged && (len(q.head) == 0 || !q.head[0].place().before(q.edge))
 }
 
 func (q *queue) pop() *item {

@@ -21,6 +21,7 @@ type refiller struct {
 // refillJob is an endpoint whose rows are read from the edge on.
 type refillJob struct {
 	queue *queue
+	order order // of the queue, and so of the edge
 	edge  place
 	limit int
 }
@@ -31,8 +32,10 @@ type waitingRow struct {
 	id, event  string
 	due, since int64
 	rev        domain.Revision
+	line       domain.Position
 	open       bool
 	ended      bool
+	stuck      bool // exhausted, and others wait behind it
 }
 
 // run refills until ctx ends; it fails when the rows can't be read.
@@ -96,24 +99,24 @@ func (b *Backlog) lacking() (jobs []refillJob, orphans map[string][]string, want
 	now := b.now()
 	near := now.Add(horizon / 2).UnixMicro()
 	for _, q := range b.queues {
-		if !q.edged || q.rests() || len(q.head) >= b.low {
+		if !q.edged || q.rests() || len(q.head) >= b.low && !(q.order.ordered && q.blind()) {
 			continue
 		}
-		if q.edge.due > near {
-			if in := time.Duration(q.edge.due-near) * time.Microsecond; next == 0 || in < next {
+		if !q.order.ordered && q.edge.at > near {
+			if in := time.Duration(q.edge.at-near) * time.Microsecond; next == 0 || in < next {
 				next = in
 			}
 			continue
 		}
-		if q.removedAt > b.rows {
-			want = max(want, q.removedAt)
+		if q.since > b.rows {
+			want = max(want, q.since)
 			continue
 		}
 		if end, cut := q.complete(b.rows); cut && !q.edge.before(end) {
 			want = max(want, q.behind.last)
 			continue
 		}
-		jobs = append(jobs, refillJob{queue: q, edge: q.edge, limit: b.headSize - len(q.head)})
+		jobs = append(jobs, refillJob{queue: q, order: q.order, edge: q.edge, limit: max(b.low, b.headSize-len(q.head))})
 	}
 	orphans = map[string][]string{}
 	for id, o := range b.orphans {
@@ -126,12 +129,12 @@ func (b *Backlog) lacking() (jobs []refillJob, orphans map[string][]string, want
 	return jobs, orphans, want, next
 }
 
-const waitingColumns = "tenant, endpoint_id, replay, id, event_id, due_at, updated_at, revision, status = 'in_flight', " +
-	"status IN ('succeeded', 'exhausted', 'cancelled')"
+const waitingColumns = "tenant, endpoint_id, replay, id, event_id, due_at, updated_at, revision, position, " +
+	"status = 'in_flight', status IN ('succeeded', 'exhausted', 'cancelled'), line AND status = 'exhausted'"
 
 func scanWaiting(rows *sql.Rows, w *waitingRow) error {
-	return rows.Scan(&w.key.Tenant, &w.key.Endpoint, &w.key.Replay, &w.id, &w.event, &w.due, &w.since, &w.rev, &w.open,
-		&w.ended)
+	return rows.Scan(&w.key.Tenant, &w.key.Endpoint, &w.key.Replay, &w.id, &w.event, &w.due, &w.since, &w.rev, &w.line,
+		&w.open, &w.ended, &w.stuck)
 }
 
 // rows runs a query and says at which position the rows stood.
@@ -159,17 +162,23 @@ func (b *Backlog) read(on bool) {
 // What is due has no open attempt and has not ended: its rows are read without what says so. The range stands first:
 // SQLite begins where the first bound says, and due_at > 0, which only names the partial index, would let it read all
 // that was taken before and is not ended in the rows yet.
-const refillQuery = "SELECT id, event_id, due_at, revision FROM deliveries INDEXED BY deliveries_due WHERE tenant = ? " +
+const refillQuery = "SELECT id, event_id, due_at, revision, position, 0 FROM deliveries INDEXED BY deliveries_due WHERE tenant = ? " +
 	"AND endpoint_id = ? AND replay = ? AND (due_at, id) >= (?, ?) AND due_at > 0 ORDER BY due_at, id LIMIT ?"
 
-func scanDue(rows *sql.Rows, w *waitingRow) error { return rows.Scan(&w.id, &w.event, &w.due, &w.rev) }
+// The line of an ordered endpoint: what waits, and what others wait behind.
+const lineQuery = "SELECT id, event_id, due_at, revision, position, status = 'exhausted' FROM deliveries " +
+	"INDEXED BY deliveries_line WHERE tenant = ? AND endpoint_id = ? AND replay = ? AND (position, id) >= (?, ?) " +
+	"AND line = 1 ORDER BY position, id LIMIT ?"
+
+func scanDue(rows *sql.Rows, w *waitingRow) error {
+	return rows.Scan(&w.id, &w.event, &w.due, &w.rev, &w.line, &w.stuck)
+}
 
 func (f *refiller) fill(ctx context.Context, job refillJob) error {
-	b, key := f.backlog, job.queue.key
+	b := f.backlog
 	b.read(true)
 	defer b.read(false)
-	rows, at, err := f.rows(ctx, scanDue, refillQuery, key.Tenant, key.Endpoint, key.Replay, job.edge.due, job.edge.id,
-		job.limit+1)
+	rows, at, err := f.waiting(ctx, job)
 	if err != nil {
 		return err
 	}
@@ -179,21 +188,30 @@ func (f *refiller) fill(ctx context.Context, job refillJob) error {
 	return nil
 }
 
+// waiting reads the rows of a job, and says at which position they stood.
+func (f *refiller) waiting(ctx context.Context, job refillJob) ([]waitingRow, domain.Position, error) {
+	key, query := job.queue.key, refillQuery
+	if job.order.ordered {
+		query = lineQuery
+	}
+	return f.rows(ctx, scanDue, query, key.Tenant, key.Endpoint, key.Replay, job.edge.at, job.edge.id, job.limit+1)
+}
+
 // filled puts rows, as they stood at the position, into the head, and moves the edge behind them. b.mu is held.
 func (b *Backlog) filled(job refillJob, rows []waitingRow, at domain.Position) {
 	q := job.queue
-	if !q.edged || q.edge != job.edge {
+	if !q.edged || q.edge != job.edge || q.order != job.order || q.since > at {
 		return // it has changed meanwhile: read again
 	}
 	end, cut := q.complete(at)
 	far := b.now().Add(horizon).UnixMicro()
 	edged, edge := cut, end
 	for i, w := range rows {
-		p := place{w.due, w.id}
+		p := q.place(w.line, w.due, w.id)
 		if cut && !p.before(end) {
 			break
 		}
-		if i == job.limit || p.due > far {
+		if i == job.limit || !q.order.ordered && p.at > far {
 			edged, edge = true, p
 			break
 		}
@@ -217,8 +235,8 @@ func (b *Backlog) adopt(q *queue, w waitingRow, at domain.Position) {
 	default:
 		it.event = w.event
 	}
-	it.queue, it.rev, it.due, it.row, it.pos = q, w.rev, w.due, w.due, 0
-	it.open, it.returned, it.again, it.ended = false, false, false, false
+	it.queue, it.rev, it.line, it.due, it.row, it.pos = q, w.rev, w.line, w.due, w.due, 0
+	it.open, it.returned, it.again, it.ended, it.stuck = false, false, false, false, w.stuck
 	q.insert(it)
 }
 
@@ -264,17 +282,22 @@ func (f *refiller) adoptTenant(ctx context.Context, tenant string, ids []string)
 func (b *Backlog) found(w waitingRow, at domain.Position) {
 	it := b.items[w.id]
 	o, orphaned := b.orphans[w.id]
-	if !orphaned || o.pos > at || w.ended || it != nil && (it.state != settled || it.pos > at) {
+	if !orphaned || o.pos > at || w.ended && !w.stuck || it != nil && (it.state != settled || it.pos > at) {
 		return
 	}
 	q := b.queue(w.key)
-	if q.removedAt > at && !w.open {
-		return // the removal has ended it, and the row does not say so yet
+	if q.since > at && !w.open {
+		return // the removal has ended it or the refill will bring it, and the row does not say so yet
 	}
 	if it == nil {
 		it = &item{id: w.id}
 	}
-	it.queue, it.event, it.rev, it.open = q, w.event, w.rev, w.open
+	it.queue, it.event, it.rev, it.line, it.open = q, w.event, w.rev, w.line, w.open
+	if w.ended {
+		it.stuck, it.pos = true, o.pos
+		b.over(it)
+		return
+	}
 	due := w.due
 	if w.open {
 		due = w.since + (domain.MaxTimeout + takeover).Microseconds()

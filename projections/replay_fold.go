@@ -130,6 +130,7 @@ func (b *batch) paged(r *domain.Record, page *domain.ReplayPageScheduled) error 
 		d := &deliveryState{Delivery: *domain.NewDelivery(), eventType: e.Event, createdAt: createdMicros(p.Delivery),
 			replay: r.Stream.ID()}
 		d.Tenant, d.ID, d.Event, d.Endpoint, d.DueAt = r.Tenant, p.Delivery, p.Event, p.Endpoint, pagedAt(r, i)
+		d.position = r.Position
 		b.deliveries[d.ID] = d
 		b.touch(d, r)
 	}

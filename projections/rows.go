@@ -101,6 +101,8 @@ type DeliveryRow struct {
 	LastError   domain.ErrorCode
 	Revision    domain.Revision // of its stream; NoStream: never tried
 	Replay      string          // that scheduled it; empty: it was routed
+	Routed      domain.Position // of the record that did so
+	InLine      bool            // its endpoint is ordered: it waits, or it is exhausted and others wait behind it
 }
 
 // AttemptStatus is how an attempt ended.

@@ -11,22 +11,10 @@ import (
 
 // load fills what is in memory from the rows, by the code that folds it live.
 func (db *database) load(ctx context.Context, d *Directory, b *Backlog) error {
-	err := scanRows(ctx, db.write, "SELECT position, header, body FROM config_records ORDER BY position", nil,
-		func(rows *sql.Rows) error {
-			var pos int64
-			var header, body []byte
-			if err := rows.Scan(&pos, &header, &body); err != nil {
-				return err
-			}
-			r, err := ledger.Decode(header, body)
-			if err != nil {
-				return fmt.Errorf("the record at %d: %w", pos, err)
-			}
-			r.Position = domain.Position(pos)
-			d.fold(r)
-			b.configure(r)
-			return nil
-		})
+	err := scanConfig(ctx, db.write, func(r *domain.Record) {
+		d.fold(r)
+		b.configure(r)
+	})
 	if err != nil {
 		return fmt.Errorf("the configuration: %w", err)
 	}
@@ -39,10 +27,30 @@ func (db *database) load(ctx context.Context, d *Directory, b *Backlog) error {
 	return nil
 }
 
+// scanConfig gives the records of the configuration that the rows hold, in order.
+func scanConfig(ctx context.Context, q queryer, each func(*domain.Record)) error {
+	return scanRows(ctx, q, "SELECT position, header, body FROM config_records ORDER BY position", nil,
+		func(rows *sql.Rows) error {
+			var pos int64
+			var header, body []byte
+			if err := rows.Scan(&pos, &header, &body); err != nil {
+				return err
+			}
+			r, err := ledger.Decode(header, body)
+			if err != nil {
+				return fmt.Errorf("the record at %d: %w", pos, err)
+			}
+			r.Position = domain.Position(pos)
+			each(r)
+			return nil
+		})
+}
+
 // configure takes in a record of the configuration that the rows hold.
 func (b *Backlog) configure(r *domain.Record) {
 	switch r.Fact.(type) {
-	case *domain.EndpointDisabled, *domain.EndpointEnabled, *domain.EndpointRemoved:
+	case *domain.EndpointRegistered, *domain.EndpointReconfigured, *domain.EndpointDisabled, *domain.EndpointEnabled,
+		*domain.EndpointRemoved:
 		b.fold(r)
 	}
 }
@@ -68,6 +76,9 @@ func (db *database) loadWaiting(ctx context.Context, b *Backlog) error {
 			b.queue(key).lower(place{})
 		}
 	}
+	for key := range b.orders {
+		b.queue(key).lower(place{}) // somebody may wait there behind one that has ended
+	}
 	const open = "SELECT " + waitingColumns +
 		" FROM deliveries INDEXED BY deliveries_status WHERE status <> 'succeeded' " +
 		"AND status = 'in_flight'"
@@ -76,7 +87,7 @@ func (db *database) loadWaiting(ctx context.Context, b *Backlog) error {
 		if err := scanWaiting(rows, &w); err != nil {
 			return err
 		}
-		b.offer(&item{queue: b.queue(w.key), id: w.id, event: w.event, rev: w.rev, open: true}, max(1, w.since), 0)
+		b.offer(&item{queue: b.queue(w.key), id: w.id, event: w.event, rev: w.rev, line: w.line, open: true}, max(1, w.since), 0)
 		return nil
 	})
 }

@@ -27,7 +27,7 @@ type table struct {
 var (
 	eventTable    = newTable("events", eventColumns, "tenant, created_at, id", "deliveries")
 	deliveryTable = newTable("deliveries", deliveryColumns, "tenant, id", "status", "attempts", "due_at", "updated_at",
-		"completed_at", "last_code", "last_error", "revision")
+		"completed_at", "last_code", "last_error", "revision", "line")
 	attemptTable = newTable("attempts", attemptColumns, "tenant, id", "status", "code", "error_code", "duration_us",
 		"remote_addr", "late")
 )
@@ -181,7 +181,8 @@ func (e *eventState) appendArgs(args []any) []any {
 
 func (d *deliveryState) appendArgs(args []any) []any {
 	return append(args, d.Tenant, d.createdAt, d.ID, d.Event, d.eventType, d.Endpoint, string(d.Status), d.Attempts,
-		d.dueAt(), d.updatedAt, d.completedAt, d.lastCode, string(d.lastError), int64(d.Revision), d.replay)
+		d.dueAt(), d.updatedAt, d.completedAt, d.lastCode, string(d.lastError), int64(d.Revision), d.replay,
+		int64(d.position), d.line)
 }
 
 func (a *attemptState) appendArgs(args []any) []any {
@@ -208,11 +209,14 @@ func (w *writer) writeConfig(ctx context.Context, records []*domain.Record) erro
 // endRemoved ends the rows of a removed endpoint's deliveries that have no open attempt.
 func (w *writer) endRemoved(ctx context.Context, r *domain.Record) error {
 	at := micros(r.RecordedAt)
-	err := w.exec(ctx, "UPDATE deliveries SET status = ?, due_at = 0, updated_at = ?, completed_at = ? "+
+	err := w.exec(ctx, "UPDATE deliveries SET status = ?, due_at = 0, updated_at = ?, completed_at = ?, line = 0 "+
 		"WHERE tenant = ? AND endpoint_id = ? AND due_at > 0", string(domain.StatusCancelled), at, at, r.Tenant,
 		r.Stream.ID())
 	if err != nil {
 		return fmt.Errorf("end the deliveries of endpoint %s: %w", r.Stream.ID(), err)
+	}
+	if err := w.release(ctx, keyOf(r)); err != nil {
+		return fmt.Errorf("end the line of endpoint %s: %w", r.Stream.ID(), err)
 	}
 	return nil
 }
