@@ -34,6 +34,7 @@ type history struct {
 	metrics *metrics
 	away    absence // of the store; used by the goroutine that folds
 
+	health   *Health // whose fold is stored beside the rows
 	progress progress
 	// flushed is called after each transaction, with the position that the rows hold from then on.
 	flushed func(domain.Position)
@@ -92,6 +93,11 @@ func (h *history) run(ctx context.Context, live *progress) error {
 			}
 		}
 		h.progress.behind(time.Time{})
+		if h.health.due() {
+			if err := h.db.broken(h.health.save(context.WithoutCancel(ctx), h.w)); err != nil {
+				h.log.Warn("the health of endpoints is stored later", "error", err)
+			}
+		}
 	}
 }
 
