@@ -33,6 +33,7 @@ var rooms = map[string][]string{
 	"vault":                            {"domain"},
 	"ingest":                           {"domain", "ledger", "vault"},
 	"projections":                      {"domain", "ledger", "vault", "ingest"},
+	"delivery/channeltest":             {}, // stand-ins of the services that messages go to, which know nothing of us
 	"delivery":                         {"domain", "ledger", "vault", "ingest"},
 	"replays":                          {"domain", "ledger", "vault"},
 	"followups":                        {"domain", "ledger", "vault", "ingest"},
@@ -45,7 +46,8 @@ var rooms = map[string][]string{
 	"httpapi": {"domain", "ledger", "vault", "ingest", "projections", "delivery", "replays", "sources/agenfleet",
 		"sources/cron", "sources/cloudevents", "audit/reconcile"},
 	"cmd/hookledger": {"domain", "ledger", "ledger/pebblestore", "ledger/eventstore", "ledger/storetest",
-		"ledger/ledgercopy", "vault", "ingest", "projections", "delivery", "replays", "followups", "sources/agenfleet",
+		"ledger/ledgercopy", "vault", "ingest", "projections", "delivery", "delivery/channeltest", "replays", "followups",
+		"sources/agenfleet",
 		"sources/agenfleet/agenfleettest", "sources/cron", "sources/cloudevents", "audit/reconcile", "httpapi"},
 }
 

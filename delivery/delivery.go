@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -60,6 +61,7 @@ type EgressConfig struct {
 	AllowCIDR  []netip.Prefix // allowed on any port, although not public
 	AllowPorts []uint16       // narrows public addresses to these ports
 	Dev        bool           // allows loopback, on any port
+	Roots      *x509.CertPool // of receivers and mail servers; nil: the system's
 	Resolver   *net.Resolver  // looks names up; nil: Go's own, as the system's configuration says
 }
 

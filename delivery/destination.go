@@ -48,6 +48,12 @@ func destinationOf(kind string) (destination, error) {
 	switch kind {
 	case domain.EndpointWebhook:
 		return webhook{}, nil
+	case domain.EndpointSlack:
+		return slack{}, nil
+	case domain.EndpointTelegram:
+		return telegram{}, nil
+	case domain.EndpointEmail:
+		return email{}, nil
 	}
 	return nil, fmt.Errorf("endpoints of kind %q are not known to this version of hookledger", kind)
 }

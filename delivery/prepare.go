@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"hookledger/domain"
@@ -30,6 +31,9 @@ type target struct {
 	host   string
 	// demands are nil for an endpoint that asks for no more than the signature.
 	demands *demands
+	// content and secret are for destinations that need more than the URL.
+	content domain.EndpointContent
+	secret  domain.Secret
 }
 
 // prepared is a request with all that goes on the wire. Nothing of it depends on the wire, so that it can be recorded
@@ -83,6 +87,9 @@ func (d *Delivery) anew(e *domain.Endpoint, err error) error {
 	return fmt.Errorf("the endpoint was changed meanwhile: %w", ledger.ErrConflict)
 }
 
+// schemes are those of the destinations.
+var schemes = []string{"http", "https", domain.SchemeSMTP}
+
 // target opens the endpoint's URL; one configuration is opened once.
 func (d *Delivery) target(ctx context.Context, e *domain.Endpoint) (*target, error) {
 	key := domain.EndpointKey{Tenant: e.Tenant, Endpoint: e.ID}
@@ -101,12 +108,19 @@ func (d *Delivery) target(ctx context.Context, e *domain.Endpoint) (*target, err
 		return nil, fmt.Errorf("the endpoint's url can't be read")
 	}
 	u, err := url.Parse(e.Config.Target(content))
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil {
+	if err != nil || !slices.Contains(schemes, u.Scheme) || u.Host == "" || u.User != nil {
 		return nil, fmt.Errorf("the endpoint's url can't be read")
 	}
-	t := &target{config: e.ConfigRevision, record: record, url: u, host: e.Config.Host}
+	t := &target{config: e.ConfigRevision, record: record, url: u, host: e.Config.Host, content: content}
 	if t.demands, err = d.demandsOf(ctx, &e.Config); err != nil {
 		return nil, err
+	}
+	if ref := e.Config.Credential; ref != nil {
+		value, err := d.secret(ctx, *ref, "the endpoint's credential")
+		if err != nil {
+			return nil, err
+		}
+		t.secret = domain.NewSecret(value)
 	}
 	d.targets.Add(key, t)
 	if known && old.wire() != t.wire() {

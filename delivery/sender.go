@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -34,19 +35,20 @@ type sender struct {
 	dialer    *outlet
 	reach     func(ctx context.Context, network, address string) (net.Conn, error) // the dialer's
 	now       func() time.Time
+	roots     *x509.CertPool // nil: the system's
 
 	ownMu sync.Mutex
 	own   map[string]*ownWire // of client certificates, by their ids in the vault; ownMu guards it
 }
 
 func newSender(cfg *Config) *sender {
-	s := &sender{now: cfg.Now, dialer: newOutlet(cfg.Egress, domain.MaxTimeout, cfg.Logger)}
+	s := &sender{now: cfg.Now, roots: cfg.Egress.Roots, dialer: newOutlet(cfg.Egress, domain.MaxTimeout, cfg.Logger)}
 	if s.reach = cfg.Dial; s.reach == nil {
 		s.reach = s.dialer.DialContext
 	}
 	s.transport = &http.Transport{
 		DialContext:     s.dial,
-		TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12},
+		TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: cfg.Egress.Roots},
 		// The window bounds the connections in use. No bound here: it would be a wait between the intent and the wire.
 		MaxIdleConns:           4 * cfg.Window,
 		MaxIdleConnsPerHost:    cfg.Window,

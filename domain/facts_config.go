@@ -65,6 +65,7 @@ type EndpointConfig struct {
 	Auth          *ReceiverAuth     `json:"auth,omitempty"`
 	ClientCert    *ClientCert       `json:"client_cert,omitempty"`
 	Legacy        *LegacySigning    `json:"legacy_signature,omitempty"`
+	Credential    *VaultRef         `json:"credential,omitempty"` // Telegram's bot token, the login of a mail server
 
 	// DisableAfter so long of nothing but failures the endpoint is disabled. Nil: the server's default; 0: never.
 	DisableAfter *Duration `json:"disable_after,omitempty"`
@@ -72,9 +73,11 @@ type EndpointConfig struct {
 	Channel string `json:"channel,omitempty"`
 }
 
-// EndpointContent is what an EndpointConfig seals: the URL's path and query, "/hook?k=v".
+// EndpointContent is what an EndpointConfig seals: the URL's path and query, "/hook?k=v", and whom a message goes to.
 type EndpointContent struct {
-	Path string `json:"path"`
+	Path  string        `json:"path"`
+	Chat  string        `json:"chat,omitempty"`  // of EndpointTelegram
+	Email *EmailContent `json:"email,omitempty"` // of EndpointEmail
 }
 
 type EndpointRegistered struct {
