@@ -5,7 +5,7 @@ TOOLS         ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/hookledger-tools
 GOLANGCI      := 2.15.0
 REDOCLY       := 2.77.0
 LINTER        := $(TOOLS)/golangci-lint-$(GOLANGCI)/golangci-lint
-RACE_PACKAGES ?= ./ledger/... ./vault/... ./ingest/... ./projections/... ./delivery/... ./replays/... ./retire/... ./sources/... ./audit/...
+RACE_PACKAGES ?= ./ledger/... ./vault/... ./ingest/... ./projections/... ./delivery/... ./replays/... ./followups/... ./retire/... ./sources/... ./audit/...
 # What walks through every file operation one after the other has no race to find, and takes minutes under the detector.
 RACE_SKIP     ?= ^(TestCrash|TestFailEveryOperation|TestDamage)
 ROUNDS        ?= 100

@@ -234,8 +234,8 @@ type RetryRequested struct {
 	N     int  `json:"n,omitempty"`     // of the attempt to come
 	// InPlaceOf is when the attempt was due whose place this one takes; zero: the delivery had ended, and is reopened.
 	InPlaceOf time.Time `json:"in_place_of,omitzero"`
-	// NextStep of the schedule, from 1, is what a failure takes, and NextWait its wait before jitter; 0: a failure exhausts
-	// the delivery.
+	// NextStep of the schedule, from 1, is what a failure takes, and NextWait its wait before jitter; 0: a failure
+	// exhausts the delivery.
 	NextStep int      `json:"next_step,omitempty"`
 	NextWait Duration `json:"next_wait,omitempty"`
 }

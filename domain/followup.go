@@ -49,8 +49,8 @@ func (f *FollowUp) OperationalData() (json.RawMessage, error) {
 	return json.Marshal(d)
 }
 
-// DisableBecause decides to disable the endpoint for what follows from its deliveries. It is nil for an endpoint that is
-// gone or disabled already.
+// DisableBecause decides to disable the endpoint for what follows from its deliveries. It is nil for an endpoint that
+// is gone or disabled already.
 func (e *Endpoint) DisableBecause(f *FollowUp) []Fact {
 	if !e.Exists() || e.Disabled {
 		return nil

@@ -43,8 +43,8 @@ func (s *ruling) Evolve(r *domain.Record) {
 	}
 }
 
-// disable disables the endpoint, unless that was done, or somebody decided about it since: when all is folded anew, what
-// was answered with 410 last year must not disable an endpoint that was enabled since.
+// disable disables the endpoint, unless that was done, or somebody decided about it since: when all is folded anew,
+// what was answered with 410 last year must not disable an endpoint that was enabled since.
 func (r *Runner) disable(ctx context.Context, f *domain.FollowUp) (result string, err error) {
 	stream := domain.EndpointStream(f.Tenant, f.Endpoint)
 	fresh := func() *ruling { return &ruling{Endpoint: domain.Endpoint{Revision: domain.NoStream}, f: f} }
