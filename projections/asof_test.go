@@ -2,6 +2,7 @@ package projections
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"iter"
 	"math/rand/v2"
@@ -23,6 +24,9 @@ type turmoil struct {
 func (l *turmoil) happen() {
 	rnd := l.rnd
 	l.pass(time.Duration(1+rnd.IntN(3000)) * time.Millisecond)
+	if rnd.IntN(30) == 0 {
+		l.pass(time.Duration(rnd.IntN(120)) * time.Minute)
+	}
 	key := domain.EndpointKey{Tenant: ten, Endpoint: l.endpoints[rnd.IntN(len(l.endpoints))]}
 	exists := l.fakeLedger.endpoints[key].Exists()
 	switch dice := rnd.IntN(40); {
@@ -79,6 +83,7 @@ type snapshot struct {
 	open    map[string]string // by delivery
 	routing map[string]string // by event type
 	configs map[string]string // by endpoint
+	healths map[string]string // likewise
 }
 
 func said(d *DeliveryRow) string {
@@ -139,6 +144,7 @@ func TestAsOfEqualsWhatANodeSaidThen(t *testing.T) {
 	l.endpoint(ten, "ep_0")
 	p := l.opened(t, nil)
 	var snapshots []snapshot
+	healthy := 0 // records that the health was folded from
 	for len(snapshots) < 200 {
 		for range l.rnd.IntN(5) {
 			l.happen()
@@ -159,7 +165,20 @@ func TestAsOfEqualsWhatANodeSaidThen(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		snapshots = append(snapshots, taken(t, p, Cut{Position: r.Position}))
+		for ; healthy < len(l.records) && l.records[healthy].Position <= r.Position; healthy++ {
+			p.health.apply(l.records[healthy])
+		}
+		if l.rnd.IntN(10) == 0 {
+			if err := p.health.save(context.Background(), p.history.w); err != nil {
+				t.Fatal(err)
+			}
+		}
+		health := p.health
+		p.health = newHealth(p.cfg.Health, p.cfg.Now, p.cfg.Logger) // what breakers hold is not computed as of then
+		s := taken(t, p, Cut{Position: r.Position})
+		p.health = health
+		s.healths = ails(p, l.endpoints, r.RecordedAt)
+		snapshots = append(snapshots, s)
 		if at := snapshots[len(snapshots)-1]; r == l.records[len(l.records)-1] { // all of its moment is folded
 			at.cut = Cut{Time: r.RecordedAt}
 			snapshots = append(snapshots, at)
@@ -173,6 +192,12 @@ func TestAsOfEqualsWhatANodeSaidThen(t *testing.T) {
 		if err := p.history.advance(context.Background(), l.Head()); err != nil {
 			t.Fatal(err)
 		}
+	}
+	for ; healthy < len(l.records); healthy++ {
+		p.health.apply(l.records[healthy])
+	}
+	if err := p.health.save(context.Background(), p.history.w); err != nil {
+		t.Fatal(err)
 	}
 	// Streams are looked up from here on, as stores do, and not searched for.
 	streams := map[domain.Stream][]*domain.Record{}
@@ -188,6 +213,26 @@ func TestAsOfEqualsWhatANodeSaidThen(t *testing.T) {
 	if open < 1000 {
 		t.Errorf("only %d deliveries were ever open", open)
 	}
+}
+
+// ail is what a node says of an endpoint's health.
+func ail(v HealthView) string {
+	v.Position = 0
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return string(b)
+}
+
+func ails(p *Projections, endpoints []string, now time.Time) map[string]string {
+	out := map[string]string{}
+	for _, id := range endpoints {
+		if one := p.health.fold.Health(ten, id); one != nil {
+			out[id] = ail(viewOf(one, now))
+		}
+	}
+	return out
 }
 
 // indexed is a ledger that nothing is appended to any more.
@@ -212,6 +257,12 @@ func (p *Projections) compare(t *testing.T, l *turmoil, s snapshot) {
 	got := map[string]string{}
 	for _, row := range openAt(t, p, OpenFilter{List: List{Tenant: ten, Limit: 1 + l.rnd.IntN(40)}, Cut: s.cut}) {
 		got[row.ID] = said(&row)
+	}
+	for _, id := range l.endpoints {
+		v, err := p.HealthAt(t.Context(), ten, id, s.cut)
+		if want := s.healths[id]; want == "" && domain.Code(err) != "endpoint_not_found" || want != "" && ail(v) != want {
+			t.Fatalf("as of %+v: the health of %s was\n%s\nnot\n%s %v", s.cut, id, want, ail(v), err)
+		}
 	}
 	for id, want := range s.open {
 		if got[id] != want {

@@ -77,8 +77,7 @@ func (h *Health) due() bool {
 func (h *Health) take() (*savedHealth, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	now := h.now()
-	h.saved = now
+	h.saved = h.now()
 	s := &savedHealth{at: h.at, rows: map[domain.EndpointKey][]byte{}, gone: h.gone, kept: h.kept}
 	for one := range h.dirty {
 		b, err := one.Encode()
@@ -94,7 +93,9 @@ func (h *Health) take() (*savedHealth, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode what follows: %w", err)
 	}
-	h.fold.Endpoints(func(one *domain.Health) { one.Forget(now) })
+	// By the time of the records and not by the clock: whoever folds old ones has the windows of their time.
+	past := fromMicros(h.at.at).Add(-2 * clockSkew)
+	h.fold.Endpoints(func(one *domain.Health) { one.Forget(past) })
 	h.dirty, h.gone, h.kept = map[*domain.Health]struct{}{}, nil, nil
 	return s, nil
 }

@@ -208,9 +208,10 @@ func eventList(f EventFilter) *list {
 	return l
 }
 
-// Deliveries lists deliveries. Those that wait at a disabled endpoint are held, and not pending or retrying.
+// Deliveries lists deliveries. Those that wait at a disabled endpoint are held, and not pending or retrying; so are those
+// that are due at one whose breaker is open, or that asked for a pause.
 func (p *Projections) Deliveries(ctx context.Context, f DeliveryFilter) (Page[DeliveryRow], error) {
-	l := deliveryList(f, p.disabled(f.Tenant))
+	l := deliveryList(f, p.holding(f.Tenant))
 	out, err := page(ctx, p.db, l, scanDelivery, func(d *DeliveryRow) cursor { return cursor{micros(d.CreatedAt), d.ID} })
 	for i := range out.Rows {
 		p.hold(&out.Rows[i])
@@ -218,8 +219,8 @@ func (p *Projections) Deliveries(ctx context.Context, f DeliveryFilter) (Page[De
 	return out, err
 }
 
-// deliveryList is the query of Deliveries; held are the endpoints that are disabled.
-func deliveryList(f DeliveryFilter, held []any) *list {
+// deliveryList is the query of Deliveries.
+func deliveryList(f DeliveryFilter, holding held) *list {
 	index := ""
 	switch {
 	case f.EventID != "":
@@ -260,11 +261,11 @@ func deliveryList(f DeliveryFilter, held []any) *list {
 	switch f.Status {
 	case "":
 	case domain.StatusHeld:
-		l.check(l.sb.In("endpoint_id", held...))
+		l.check("due_at > 0", holding.condition(l.sb))
 	case domain.StatusPending, domain.StatusRetrying:
 		l.where("status", string(f.Status))
-		if len(held) > 0 {
-			l.check(l.sb.NotIn("endpoint_id", held...))
+		if !holding.none() {
+			l.check("NOT " + holding.condition(l.sb))
 		}
 	default:
 		l.where("status", string(f.Status))
@@ -319,27 +320,4 @@ func attemptList(f AttemptFilter) *list {
 	l.check(f.Where.onAttempt(l.sb, "attempts.")...)
 	l.related(&f.Where, "attempts")
 	return l
-}
-
-// disabled names the tenant's endpoints that hold their deliveries back.
-func (p *Projections) disabled(tenant string) []any {
-	var out []any
-	if r, ok := p.directory.Routing(tenant); ok {
-		for _, e := range r.Endpoints {
-			if e.Disabled {
-				out = append(out, e.ID)
-			}
-		}
-	}
-	return out
-}
-
-// hold derives the status of what waits at a disabled endpoint.
-func (p *Projections) hold(d *DeliveryRow) {
-	if d.DueAt.IsZero() {
-		return
-	}
-	if e, ok := p.directory.Endpoint(d.Tenant, d.EndpointID); ok && e.Disabled {
-		d.Status = domain.StatusHeld
-	}
 }

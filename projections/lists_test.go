@@ -230,7 +230,7 @@ func TestNoListScansOrSortsATable(t *testing.T) {
 		{Status: domain.StatusPending}, {Status: domain.StatusSucceeded}, {Code: 500}, {Code: 200}, {Replay: rpl1},
 		{Replay: rpl1, Status: domain.StatusExhausted}} {
 		f.List = l
-		lists = append(lists, deliveryList(f, []any{ep1}))
+		lists = append(lists, deliveryList(f, held{disabled: []any{ep1}}))
 	}
 	for _, f := range []AttemptFilter{{}, {EndpointID: ep1}, {DeliveryID: "dlv_1"}, {Status: AttemptFailed}, {Code: 500},
 		{ErrorCode: domain.CodeDNS}, {Status: AttemptSucceeded}} {
@@ -245,7 +245,7 @@ func TestNoListScansOrSortsATable(t *testing.T) {
 		{RemoteAddr: "203.0.113.7"}, {EndpointID: ep1}, {EventType: "agent.*"}, {Replay: rpl1}} {
 		lists = append(lists, eventList(EventFilter{List: l, Where: w}),
 			eventList(EventFilter{List: l, Where: w, ByTimestamp: true}),
-			deliveryList(DeliveryFilter{List: l, Where: w}, nil), attemptList(AttemptFilter{List: l, Where: w}))
+			deliveryList(DeliveryFilter{List: l, Where: w}, held{}), attemptList(AttemptFilter{List: l, Where: w}))
 	}
 	for _, status := range []domain.ReplayStatus{"", domain.ReplayIsPaused} {
 		lists = append(lists, replayList(ReplayFilter{List: l, Status: status}))

@@ -101,6 +101,8 @@ type DeliveryRow struct {
 	LastError   domain.ErrorCode
 	Revision    domain.Revision // of its stream; NoStream: never tried
 	Replay      string          // that scheduled it; empty: it was routed
+	Held        string          // why it is held: HeldDisabled or domain.Hold…; empty: it is not
+	HeldSince   time.Time
 	Routed      domain.Position // of the record that did so
 	InLine      bool            // its endpoint is ordered: it waits, or it is exhausted and others wait behind it
 }

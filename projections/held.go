@@ -1,0 +1,80 @@
+package projections
+
+import (
+	"time"
+
+	"github.com/huandu/go-sqlbuilder"
+
+	"hookledger/domain"
+)
+
+// HeldDisabled is why what waits at a disabled endpoint is held; the other reasons are domain.Hold….
+const HeldDisabled = "disabled"
+
+// Hold says why an endpoint's deliveries are held, and since when. A half-open breaker holds all but its probe. It is
+// empty where nothing is held.
+func (h *Health) Hold(tenant, endpoint string, now time.Time) (reason string, since time.Time) {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	one := h.fold.Health(tenant, endpoint)
+	if one == nil {
+		return "", time.Time{}
+	}
+	if one.State == domain.HealthDisabled {
+		return HeldDisabled, one.ChangeAt(now).At
+	}
+	if one.BreakerAt(now) != domain.BreakerClosed {
+		return domain.HoldBreakerOpen, one.Breaker.Since
+	}
+	g := one.Gate(now)
+	return g.Hold, g.Since
+}
+
+// held are a tenant's endpoints that hold their deliveries back.
+type held struct {
+	disabled []any // all that waits
+	gated    []any // what is due
+	now      time.Time
+}
+
+func (p *Projections) holding(tenant string) held {
+	h := held{now: p.cfg.Now()}
+	if r, ok := p.directory.Routing(tenant); ok {
+		for _, e := range r.Endpoints {
+			if e.Disabled {
+				h.disabled = append(h.disabled, e.ID)
+			} else if reason, _ := p.health.Hold(tenant, e.ID, h.now); reason != "" && reason != HeldDisabled {
+				h.gated = append(h.gated, e.ID)
+			}
+		}
+	}
+	return h
+}
+
+// condition is that a delivery that waits is held.
+func (h *held) condition(sb *sqlbuilder.SelectBuilder) string {
+	return sb.Or(sb.In("endpoint_id", h.disabled...),
+		sb.And(sb.In("endpoint_id", h.gated...), sb.LessEqualThan("due_at", micros(h.now))))
+}
+
+func (h *held) none() bool { return len(h.disabled)+len(h.gated) == 0 }
+
+// hold derives the status of what waits at an endpoint that holds it back: at a disabled one all of it, else what is
+// due and would start.
+func (p *Projections) hold(d *DeliveryRow) {
+	if d.DueAt.IsZero() {
+		return
+	}
+	now := p.cfg.Now()
+	reason, since := p.health.Hold(d.Tenant, d.EndpointID, now)
+	if e, ok := p.directory.Endpoint(d.Tenant, d.EndpointID); ok && e.Disabled {
+		d.Status, d.Held, d.HeldSince = domain.StatusHeld, HeldDisabled, e.UpdatedAt
+		if reason == HeldDisabled {
+			d.HeldSince = since
+		}
+		return
+	}
+	if reason != "" && reason != HeldDisabled && !d.DueAt.After(now) {
+		d.Status, d.Held, d.HeldSince = domain.StatusHeld, reason, since
+	}
+}
