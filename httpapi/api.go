@@ -46,6 +46,7 @@ type History interface {
 	Replays(ctx context.Context, f projections.ReplayFilter) (projections.Page[domain.Replay], error)
 	Replay(ctx context.Context, tenant, id string) (domain.Replay, error)
 	ReplayProgress(ctx context.Context, tenant, id string) (domain.ReplayProgress, error)
+	Refusals(ctx context.Context, f projections.RefusalFilter) (projections.Page[domain.Refusal], error)
 	Reconciliations(ctx context.Context, l projections.List) (projections.Page[domain.Reconciliation], error)
 	Reconciliation(ctx context.Context, tenant, id string) (domain.Reconciliation, error)
 	// ReconciliationsOf gives the runs of a period that stand at or before the position, the first one first.
@@ -104,6 +105,8 @@ type Config struct {
 	Now         func() time.Time
 	NewID       func() ulid.ULID // ids of records and resources
 
+	// Refusals count the posts that are refused; nil: only the metrics of ingest do.
+	Refusals Refusals
 	// Polls are this node's pollers of sources; nil: it polls none.
 	Polls Polls
 	// Egress says where endpoints may be: one whose address is a literal denied one is refused.

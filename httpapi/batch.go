@@ -29,27 +29,9 @@ var (
 // postEvents takes up to 1,000 events, each on its own: one that is refused does not keep the others out. The answer
 // has one result per event, in order. When all of them fail by the server's fault, so does the request.
 func (a *api) postEvents(w http.ResponseWriter, r *http.Request, c *caller) {
-	split, err := splitter(r.Header.Get("Content-Type"))
+	body, key, events, err := readBatch(w, r)
 	if err != nil {
-		a.fail(w, r, err)
-		return
-	}
-	key, err := idempotencyKey(r)
-	if err != nil {
-		a.fail(w, r, err)
-		return
-	}
-	body, err := readBody(w, r, maxBatchBody)
-	if err != nil {
-		a.fail(w, r, err)
-		return
-	}
-	events, err := split(body)
-	if err == nil && len(events) == 0 {
-		err = errBatchEmpty
-	}
-	if err != nil {
-		a.fail(w, r, err)
+		a.refuse(w, r, &ingest.Refusal{Tenant: c.tenant, Key: c.key.ID, Body: body}, err)
 		return
 	}
 	results := a.postAll(r, c, key, events)
@@ -60,6 +42,24 @@ func (a *api) postEvents(w http.ResponseWriter, r *http.Request, c *caller) {
 	a.answerBatch(w, r, results)
 }
 
+// readBatch reads a batch and takes it apart. What is refused as a whole is given as far as it was read.
+func readBatch(w http.ResponseWriter, r *http.Request) (body []byte, key string, events [][]byte, err error) {
+	split, err := splitter(r.Header.Get("Content-Type"))
+	if err != nil {
+		return nil, "", nil, err
+	}
+	if key, err = idempotencyKey(r); err != nil {
+		return nil, "", nil, err
+	}
+	if body, err = readBody(w, r, maxBatchBody); err != nil {
+		return nil, "", nil, err
+	}
+	if events, err = split(body); err == nil && len(events) == 0 {
+		err = errBatchEmpty
+	}
+	return body, key, events, err
+}
+
 // postAll parses the events and posts those that can be; results stand in the order of the events.
 func (a *api) postAll(r *http.Request, c *caller, key string, events [][]byte) []ingest.Result {
 	results := make([]ingest.Result, len(events))
@@ -68,11 +68,13 @@ func (a *api) postAll(r *http.Request, c *caller, key string, events [][]byte) [
 	for i, raw := range events {
 		if len(raw) > domain.MaxBody {
 			results[i].Err = &http.MaxBytesError{Limit: domain.MaxBody}
+			a.countRefusal(&ingest.Refusal{Tenant: c.tenant, Key: c.key.ID, Body: raw}, results[i].Err)
 			continue
 		}
 		p, err := ingest.ParsePost(raw)
 		if err != nil {
 			results[i].Err = err
+			a.countRefusal(&ingest.Refusal{Tenant: c.tenant, Key: c.key.ID, Body: raw}, err)
 			continue
 		}
 		p.Tenant, p.Actor = c.tenant, c.actor()
@@ -83,6 +85,10 @@ func (a *api) postAll(r *http.Request, c *caller, key string, events [][]byte) [
 	}
 	for i, res := range a.Ingest.PostBatch(r.Context(), posts) {
 		results[at[i]] = res
+		if res.Err != nil {
+			refused := ingest.Refusal{Tenant: c.tenant, Key: c.key.ID, Body: events[at[i]], Post: posts[i]}
+			a.countRefusal(&refused, res.Err)
+		}
 	}
 	return results
 }

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"crypto/sha256"
 	"net/http"
 	"time"
@@ -66,8 +67,19 @@ func (a *api) takeCron(w http.ResponseWriter, r *http.Request) (*CronReceipt, er
 	}
 	body, err := readBody(w, r, domain.MaxBody)
 	if err != nil {
+		a.countRefusal(&ingest.Refusal{Tenant: src.Tenant, Key: src.ID}, err)
 		return nil, err
 	}
+	receipt, err := a.postCron(r.Context(), src, job, body)
+	if err != nil {
+		a.countRefusal(&ingest.Refusal{Tenant: src.Tenant, Key: src.ID, Body: body,
+			Post: ingest.Post{Event: cron.EventType}}, err)
+	}
+	return receipt, err
+}
+
+// postCron turns a cron system's post into a run, and takes it once.
+func (a *api) postCron(ctx context.Context, src *domain.Source, job string, body []byte) (*CronReceipt, error) {
 	now := a.Now()
 	run, err := cron.Read(src, job, body, now)
 	if err != nil {
@@ -76,7 +88,7 @@ func (a *api) takeCron(w http.ResponseWriter, r *http.Request) (*CronReceipt, er
 	if run.Former != "" {
 		// The windows have fixed bounds: what began in the one before may not be over yet.
 		window := time.Duration(src.Config.Cron.Window)
-		first, err := a.firstRecord(r.Context(), domain.EventStream(src.Tenant, run.Former))
+		first, err := a.firstRecord(ctx, domain.EventStream(src.Tenant, run.Former))
 		if err != nil {
 			return nil, err
 		}
@@ -86,7 +98,7 @@ func (a *api) takeCron(w http.ResponseWriter, r *http.Request) (*CronReceipt, er
 			}
 		}
 	}
-	receipt, err := a.Ingest.Post(r.Context(), ingest.Post{Tenant: src.Tenant,
+	receipt, err := a.Ingest.Post(ctx, ingest.Post{Tenant: src.Tenant,
 		Actor: domain.Actor{Kind: "source", ID: src.ID}, ID: run.ID, Event: cron.EventType, Timestamp: run.Timestamp,
 		Source: src.ID, Data: run.Data})
 	out := &CronReceipt{ID: run.ID, Event: cron.EventType, JobID: run.Job, RunID: run.Run}

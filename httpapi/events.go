@@ -18,28 +18,13 @@ import (
 // postEvent is the hot path: no huma, no reflection. The body is read whole, parsed strictly by ingest, and the answer
 // is written by hand.
 func (a *api) postEvent(w http.ResponseWriter, r *http.Request, c *caller) {
-	if !isJSON(r.Header.Get("Content-Type")) {
-		a.fail(w, r, errContentType)
-		return
+	body, post, err := readEvent(w, r, c)
+	var receipt *ingest.Receipt
+	if err == nil {
+		receipt, err = a.Ingest.Post(r.Context(), post)
 	}
-	body, err := readBody(w, r, domain.MaxBody)
 	if err != nil {
-		a.fail(w, r, err)
-		return
-	}
-	post, err := parsePost(r.Header, body, c.tenant)
-	if err != nil {
-		a.fail(w, r, err)
-		return
-	}
-	post.Tenant, post.Actor = c.tenant, c.actor()
-	if post.IdempotencyKey, err = idempotencyKey(r); err != nil {
-		a.fail(w, r, err)
-		return
-	}
-	receipt, err := a.Ingest.Post(r.Context(), post)
-	if err != nil {
-		a.fail(w, r, err)
+		a.refuse(w, r, &ingest.Refusal{Tenant: c.tenant, Key: c.key.ID, Body: body, Post: post}, err)
 		return
 	}
 	answer := appendReceipt(make([]byte, 0, 256+96*len(receipt.Deliveries)), receipt)
@@ -49,6 +34,22 @@ func (a *api) postEvent(w http.ResponseWriter, r *http.Request, c *caller) {
 	h["Content-Length"] = []string{strconv.Itoa(len(answer))}
 	w.WriteHeader(http.StatusAccepted)
 	_, _ = w.Write(answer) // a client that went away repeats the post
+}
+
+// readEvent reads a post. What is refused is given as far as it could be read.
+func readEvent(w http.ResponseWriter, r *http.Request, c *caller) (body []byte, p ingest.Post, err error) {
+	if !isJSON(r.Header.Get("Content-Type")) {
+		return nil, p, errContentType
+	}
+	if body, err = readBody(w, r, domain.MaxBody); err != nil {
+		return nil, p, err
+	}
+	if p, err = parsePost(r.Header, body, c.tenant); err != nil {
+		return body, p, err
+	}
+	p.Tenant, p.Actor = c.tenant, c.actor()
+	p.IdempotencyKey, err = idempotencyKey(r)
+	return body, p, err
 }
 
 // parsePost reads a post in our own form, or as a CloudEvent.

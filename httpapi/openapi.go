@@ -31,6 +31,7 @@ func build(cfg Config) (*api, error) {
 	a.registerTenants()
 	a.registerKeys()
 	a.registerEvents()
+	a.registerRefusals()
 	a.registerEndpoints()
 	a.registerDeliveries()
 	a.registerAsOf()

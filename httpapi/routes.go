@@ -59,6 +59,8 @@ var routes = []route{
 	{"list-event-deliveries", "GET", "/v1/events/{id}/deliveries", scopeTenant, everyone},
 	{"list-event-records", "GET", "/v1/events/{id}/records", scopeTenant, everyone},
 
+	{"list-refusals", "GET", "/v1/refusals", scopeTenant, everyone},
+
 	{"get-routing", "GET", "/v1/routing", scopeTenant, readers},
 
 	{"feed-events", "GET", "/v1/feed", scopeTenant, everyone},

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"log/slog"
@@ -14,6 +15,7 @@ import (
 
 	"hookledger/domain"
 	"hookledger/ledger"
+	"hookledger/vault"
 )
 
 // What is counted apart: beyond MaxTenantRefusals keys and reasons, those of a tenant are counted by their reason only;
@@ -23,10 +25,18 @@ const (
 	maxRefusals       = 4096
 )
 
+// Sealer seals content; *vault.Vault does.
+type Sealer interface {
+	DataKey(ctx context.Context, s vault.Scope) (keyID string, err error)
+	Seal(ctx context.Context, keyID string, p vault.Place, plaintext []byte) (*domain.Sealed, error)
+}
+
+var _ Sealer = (*vault.Vault)(nil)
+
 // RefusalsConfig is what Refusals need. Store and Vault are required.
 type RefusalsConfig struct {
 	Store   ledger.Store
-	Vault   Vault
+	Vault   Sealer
 	Room    func() error          // nothing is written while it refuses; nil: there is always room
 	Now     func() time.Time      // nil: time.Now
 	NewID   func() ulid.ULID      // nil: random ones

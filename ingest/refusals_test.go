@@ -299,7 +299,7 @@ func (k *kept) Append(_ context.Context, _ domain.Stream, _ domain.Revision,
 }
 
 // plain is a vault that seals nothing.
-type plain struct{ Vault }
+type plain struct{}
 
 func (plain) DataKey(context.Context, vault.Scope) (string, error) { return "dk_1", nil }
 

@@ -54,6 +54,7 @@ type batch struct {
 	attemptOrder  []*attemptState
 	replayOrder   []*replayState
 	reconciled    []domain.Reconciliation
+	refused       []domain.Refusal
 	// removed names the endpoint whose removal was folded last: its rows must be ended before anything else is folded.
 	removed *domain.Record
 	// orders are the endpoints' as of the last record; reordered is the one that changed last: its rows must be brought
@@ -130,6 +131,8 @@ func (b *batch) fold(r *domain.Record) error {
 		err = b.routed(r, f)
 	case *domain.ReconciliationRun:
 		b.reconciled = append(b.reconciled, domain.NewReconciliation(r, f))
+	case *domain.EventRefused:
+		b.refused = append(b.refused, domain.NewRefusal(r, f))
 	case *domain.EndpointRegistered:
 		b.config = append(b.config, r)
 		b.reorder(r, &f.Config)

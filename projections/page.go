@@ -42,6 +42,8 @@ var accesses = map[string]access{
 	"attempts_trigger":         {columns: []string{"trigger"}, partial: "trigger <> 'initial'"},
 	"attempts_slow":            {partial: "duration_us >= 1000000"},
 	"replays_status":           {columns: []string{"status"}},
+	"refusals_key":             {columns: []string{"key_id"}},
+	"refusals_reason":          {columns: []string{"reason"}},
 }
 
 // page runs a list's query on one state of the rows.

@@ -97,6 +97,7 @@ func (db *database) digest(ctx context.Context) (string, error) {
 			"SELECT " + attemptColumns + " FROM attempts ORDER BY tenant, started_at, id",
 			"SELECT " + replayColumns + " FROM replays ORDER BY tenant, created_at, id",
 			"SELECT state FROM reconciliations ORDER BY tenant, created_at, id",
+			"SELECT state FROM refusals ORDER BY tenant, created_at, id",
 			"SELECT tenant, position, record, stream, revision FROM heads ORDER BY tenant",
 			"SELECT position, header, body FROM config_records ORDER BY position",
 		} {

@@ -89,7 +89,7 @@ func (w *writer) close() error {
 // write brings the batch's states into the tables, and forgets that they were changed. It returns the number of rows.
 func (w *writer) write(ctx context.Context, b *batch) (int, error) {
 	n := len(b.eventOrder) + len(b.deliveryOrder) + len(b.attemptOrder) + len(b.replayOrder) + len(b.config) +
-		len(b.reconciled)
+		len(b.reconciled) + len(b.refused)
 	if err := writeAll(ctx, w, eventTable, b.eventOrder); err != nil {
 		return 0, fmt.Errorf("write events: %w", err)
 	}
@@ -105,6 +105,9 @@ func (w *writer) write(ctx context.Context, b *batch) (int, error) {
 	if err := w.writeReconciliations(ctx, b.reconciled); err != nil {
 		return 0, fmt.Errorf("write reconciliations: %w", err)
 	}
+	if err := w.writeRefusals(ctx, b.refused); err != nil {
+		return 0, fmt.Errorf("write refusals: %w", err)
+	}
 	for tenant, c := range b.heads {
 		if err := w.exec(ctx, headUpsert, tenant, int64(c.position), c.record.String(), string(c.stream),
 			int64(c.revision)); err != nil {
@@ -116,7 +119,7 @@ func (w *writer) write(ctx context.Context, b *batch) (int, error) {
 	}
 	b.eventOrder, b.deliveryOrder, b.attemptOrder, b.config = b.eventOrder[:0], b.deliveryOrder[:0], b.attemptOrder[:0],
 		nil
-	b.replayOrder, b.reconciled = b.replayOrder[:0], nil
+	b.replayOrder, b.reconciled, b.refused = b.replayOrder[:0], nil, nil
 	return n, nil
 }
 

@@ -32,11 +32,21 @@ func newEvent(a *app) *cobra.Command {
 
 func newEventList(a *app, r *remote) *cobra.Command {
 	l, eventType := &listing{}, ""
-	c := &cobra.Command{Use: "list", Short: "List events, newest first",
-		Example: `  hookledger event list --event "agent.*" --created-after 2h`, Args: args(),
+	refused := &refusedFlags{}
+	c := &cobra.Command{Use: "list", Short: "List events, newest first; with --refused those that were posted and not taken",
+		Long: refusedHelp,
+		Example: "  hookledger event list --event \"agent.*\" --created-after 2h\n" +
+			"  hookledger event list --refused --reason schema_mismatch --created-after 24h",
+		Args: args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.connect(r)
 			if err != nil {
+				return err
+			}
+			if refused.only {
+				return listRefused(cmd, a, c, l, refused, eventType)
+			}
+			if err := refused.unused(); err != nil {
 				return err
 			}
 			q := url.Values{}
@@ -44,6 +54,7 @@ func newEventList(a *app, r *remote) *cobra.Command {
 			return listAll(cmd, a, c, "/v1/events", q, l, eventColumns())
 		}}
 	l.flags(c.Flags())
+	refused.flags(c.Flags())
 	c.Flags().StringVar(&eventType, "event", "", "only this type, or pattern such as agent.*")
 	return c
 }

@@ -66,10 +66,12 @@ type server struct {
 	// Each stage has a context of its own, so that Close can end them in order.
 	stopStreams  context.CancelFunc
 	stopPolls    context.CancelFunc
+	stopRefusals context.CancelFunc
 	stopDelivery context.CancelFunc
 	stopFollow   context.CancelFunc
 	https        []*http.Server
 	polled       chan struct{} // closed when no source is polled any more
+	refused      chan struct{} // closed when the counts of refused posts are written
 	drained      chan struct{} // closed when the delivery has ended; nil where there is none
 	group        *errgroup.Group
 	failed       context.Context // ends when a part failed
@@ -159,7 +161,9 @@ func startServer(ctx context.Context, cfg serverConfig) (_ *server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	api := httpapi.Config{Store: store, Ingest: in, Polls: polls, Projections: s.proj, Replays: again, Vault: keys,
+	refusals := ingest.NewRefusals(ingest.RefusalsConfig{Store: store, Vault: keys, Room: store.Room, Now: now,
+		NewID: newID, Metrics: registry, Logger: s.log})
+	api := httpapi.Config{Refusals: refusals, Store: store, Ingest: in, Polls: polls, Projections: s.proj, Replays: again, Vault: keys,
 		Now: now, NewID: newID, Egress: cfg.Egress, Room: store.Room, Ready: s.ready, Version: version, LedgerID: s.LedgerID,
 		Logger: s.log, Registry: registry, HideMetrics: admin != nil}
 	handler, err := httpapi.New(api)
@@ -175,6 +179,7 @@ func startServer(ctx context.Context, cfg serverConfig) (_ *server, err error) {
 
 	s.run(deliver, again, sites)
 	s.poll(polls)
+	s.record(refusals)
 	s.URL = baseURL(listener, cfg.TLSCert != "")
 	if err := s.bootstrap(ctx); err != nil {
 		err = errors.Join(err, s.Close())
@@ -238,6 +243,16 @@ func (s *server) poll(polls *agenfleet.Runner) {
 	})
 }
 
+// record starts what writes the counts of refused posts.
+func (s *server) record(refusals *ingest.Refusals) {
+	ctx, stop := context.WithCancel(context.Background())
+	s.stopRefusals, s.refused = stop, make(chan struct{})
+	s.group.Go(func() error {
+		defer close(s.refused)
+		return part("refusals", ctx, refusals.Run)
+	})
+}
+
 // part runs one part until its context ends; an end of its own is a failure of the server.
 func part(name string, ctx context.Context, run func(context.Context) error) error {
 	err := run(ctx)
@@ -275,6 +290,8 @@ func (s *server) Close() error {
 		cancel()
 		s.stopPolls()
 		<-s.polled
+		s.stopRefusals()
+		<-s.refused
 		s.stopDelivery()
 		if s.drained != nil {
 			<-s.drained
