@@ -2,11 +2,9 @@ package httpapi
 
 import (
 	"context"
-	"net/http"
 	"time"
 
 	"hookledger/domain"
-	"hookledger/ledger"
 	"hookledger/projections"
 )
 
@@ -26,6 +24,8 @@ type Delivery struct {
 	CompletedAt   *time.Time       `json:"completed_at,omitempty"`
 	ReplayID      string           `json:"replay_id,omitempty" doc:"The replay that scheduled it; absent: it was routed."`
 	Attempts      []AttemptSummary `json:"attempts,omitempty" doc:"All of them, the first one first; not in lists."`
+	Retry         *RetryEffect     `json:"retry,omitempty" doc:"In the answer to a retry: what it does to the schedule."`
+	Cancelled     *Cancellation    `json:"cancelled,omitempty" doc:"Why it was cancelled; not in lists."`
 }
 
 type deliveryOutput struct {
@@ -50,10 +50,7 @@ func (a *api) registerDeliveries() {
 	register(a, operation{id: "list-deliveries", tag: "Deliveries", summary: "List deliveries"}, a.listDeliveries)
 	register(a, operation{id: "get-delivery", tag: "Deliveries", summary: "Get a delivery with its attempts"},
 		a.getDelivery)
-	register(a, operation{id: "retry-delivery", tag: "Deliveries", summary: "Retry a delivery",
-		status: http.StatusAccepted, description: "Makes it due at once, in place of its next retry. One that was " +
-			"exhausted or cancelled is reopened for one attempt. One that succeeded is sent again only with force, and " +
-			"the request is marked with the header webhook-replay."}, a.retryDelivery)
+	a.registerDeliveryWrites()
 }
 
 type listDeliveriesInput struct {
@@ -96,6 +93,9 @@ func (a *api) getDelivery(ctx context.Context, c *caller, in *deliveryPath) (*de
 		return nil, err
 	}
 	out := a.showDelivery(&row)
+	if out.Cancelled, err = a.cancellation(ctx, &row); err != nil {
+		return nil, err
+	}
 	filter := projections.AttemptFilter{DeliveryID: row.ID,
 		List: projections.List{Tenant: c.tenant, Limit: 250, Ascending: true}}
 	for {
@@ -111,66 +111,4 @@ func (a *api) getDelivery(ctx context.Context, c *caller, in *deliveryPath) (*de
 		}
 		filter.Cursor = page.NextCursor
 	}
-}
-
-type retryInput struct {
-	ID string `path:"id" maxLength:"128" doc:"The delivery's id." example:"dlv_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C"`
-	IdempotencyInput
-	Body *struct {
-		Force bool `json:"force,omitempty" doc:"Send it again although it succeeded."`
-	}
-}
-
-func (a *api) retryDelivery(ctx context.Context, c *caller, in *retryInput) (*deliveryOutput, error) {
-	if err := a.Room(); err != nil {
-		return nil, err
-	}
-	row, err := a.delivery(ctx, c.tenant, in.ID)
-	if err != nil {
-		return nil, err
-	}
-	e, ok := a.Directory.Endpoint(c.tenant, row.EndpointID)
-	if !ok || !e.Exists() {
-		return nil, domain.Refuse(domain.KindConflict, "endpoint_removed", "the delivery's endpoint was deleted",
-			"make a new endpoint, and post the event again under a new id")
-	}
-	force := in.Body != nil && in.Body.Force
-	policy := domain.RetryPolicy{Schedule: e.Config.RetrySchedule, Jitter: domain.DefaultJitter}
-	due := domain.Due{Tenant: c.tenant, Endpoint: row.EndpointID, Delivery: row.ID, Event: row.EventID,
-		Replay: row.Replay, DueAt: row.DueAt}
-	parts := retryParts(c.tenant, row.ID, force, in.IdempotencyKey)
-	other := retryParts(c.tenant, row.ID, !force, in.IdempotencyKey)
-	_, done, err := ledger.Execute(ctx, a.Store, domain.DeliveryStream(c.tenant, row.ID),
-		func() *origin[*origin[*domain.Delivery]] {
-			return withOrigin(withOrigin(domain.NewDelivery(), other...), parts...)
-		}, func(o *origin[*origin[*domain.Delivery]]) ([]domain.Record, error) {
-			switch {
-			case o.made != nil:
-				return nil, nil
-			case o.state.made != nil:
-				return nil, errIdempotencyConflict
-			}
-			s := a.stamp(c)
-			s.Base = a.base(s, parts...)
-			return o.state.state.RequestRetry(s, due, policy, force)
-		})
-	if err != nil {
-		return nil, err
-	}
-	if err := a.rowsAt(ctx, done.Position); err != nil {
-		return nil, err
-	}
-	if row, err = a.delivery(ctx, c.tenant, in.ID); err != nil {
-		return nil, err
-	}
-	return &deliveryOutput{a.showDelivery(&row)}, nil
-}
-
-// retryParts are what the record of a retry derives its id from; the key stands last.
-func retryParts(tenant, delivery string, force bool, key string) []string {
-	body := "retry"
-	if force {
-		body = "force"
-	}
-	return []string{tenant, "retry-delivery", delivery, body, key}
 }

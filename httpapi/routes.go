@@ -80,6 +80,7 @@ var routes = []route{
 	{"get-delivery", "GET", "/v1/deliveries/{id}", scopeTenant, everyone},
 	{"list-open", "GET", "/v1/open-deliveries", scopeTenant, everyone},
 	{"retry-delivery", "POST", "/v1/deliveries/{id}/retry", scopeTenant, operators},
+	{"cancel-delivery", "POST", "/v1/deliveries/{id}/cancel", scopeTenant, operators},
 
 	{"list-replays", "GET", "/v1/replays", scopeTenant, readers},
 	{"create-replay", "POST", "/v1/replays", scopeTenant, operators},

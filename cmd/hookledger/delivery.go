@@ -21,13 +21,14 @@ func deliveryColumns() []output.Column[apiclient.Delivery] {
 		column("next_attempt_at", func(d apiclient.Delivery) string { return output.TimeOf(d.NextAt) }),
 		detail("created_at", func(d apiclient.Delivery) string { return output.Time(d.CreatedAt) }),
 		detail("completed_at", func(d apiclient.Delivery) string { return output.TimeOf(d.CompletedAt) }),
+		detail("cancelled", apiclient.Delivery.WhyCancelled),
 	}
 }
 
 func newDelivery(a *app) *cobra.Command {
 	r := &remote{}
-	return withRemote(group("delivery", "See who got what, and have it sent again",
-		newDeliveryList(a, r), newDeliveryGet(a, r), newDeliveryRetry(a, r)), r)
+	return withRemote(group("delivery", "See who got what, have it sent again, or end it",
+		newDeliveryList(a, r), newDeliveryGet(a, r), newDeliveryRetry(a, r), newDeliveryCancel(a, r)), r)
 }
 
 func newDeliveryList(a *app, r *remote) *cobra.Command {
@@ -97,26 +98,3 @@ func newDeliveryGet(a *app, r *remote) *cobra.Command {
 }
 
 func deliveryPath(id string) string { return "/v1/deliveries/" + url.PathEscape(id) }
-
-func newDeliveryRetry(a *app, r *remote) *cobra.Command {
-	force := false
-	c := &cobra.Command{Use: "retry ID", Short: "Have a delivery tried again, now",
-		Example: "  hookledger delivery retry dlv_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C", Args: args("ID"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := a.connect(r)
-			if err != nil {
-				return err
-			}
-			var out apiclient.Item[apiclient.Delivery]
-			body := map[string]any{}
-			if force {
-				body["force"] = true
-			}
-			if err := c.Post(cmd.Context(), deliveryPath(args[0])+"/retry", body, &out); err != nil {
-				return err
-			}
-			return output.One(a.printer, deliveryColumns(), out.Raw, out.Value)
-		}}
-	c.Flags().BoolVar(&force, "force", false, "although the receiver has confirmed it; the request is marked as a replay")
-	return c
-}

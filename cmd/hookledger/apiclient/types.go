@@ -108,6 +108,24 @@ type Delivery struct {
 	NextAt       *time.Time      `json:"next_attempt_at"`
 	CompletedAt  *time.Time      `json:"completed_at"`
 	Attempts     []Item[Attempt] `json:"attempts"`
+	Retry        *struct {
+		Says string `json:"says"`
+	} `json:"retry"` // in the answer to one
+	Cancelled *struct {
+		Reason string `json:"reason"`
+		Note   string `json:"note"`
+	} `json:"cancelled"`
+}
+
+// WhyCancelled is why it was cancelled, empty where it was not.
+func (d Delivery) WhyCancelled() string {
+	if d.Cancelled == nil {
+		return ""
+	}
+	if d.Cancelled.Note == "" {
+		return d.Cancelled.Reason
+	}
+	return d.Cancelled.Reason + ": " + d.Cancelled.Note
 }
 
 // LastResult is the last attempt's HTTP status, or why it got none.
