@@ -132,6 +132,9 @@ func (c *EndpointConfig) check() error {
 	if err := c.checkSecrets(); err != nil {
 		return err
 	}
+	if err := c.checkKind(); err != nil {
+		return err
+	}
 	if err := c.checkChannel(); err != nil {
 		return err
 	}

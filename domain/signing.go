@@ -54,10 +54,16 @@ func (e *Endpoint) Rotate(next Signing, overlap time.Duration, at time.Time) ([]
 	return []Fact{&EndpointSecretRotated{Signing: next}}, nil
 }
 
+var errUnsigned = Refuse(KindInvalid, "not_signed", "what goes to this endpoint is not signed: only webhooks are",
+	"to change a token or a password, update the endpoint")
+
 // CanRotate refuses a rotation that Rotate would refuse whatever the new key is, before one is made.
 func (e *Endpoint) CanRotate(overlap time.Duration, at time.Time) error {
 	if err := e.ready(nil); err != nil {
 		return err
+	}
+	if !e.Config.Signs() {
+		return errUnsigned
 	}
 	if overlap < 0 || overlap > MaxOverlap {
 		return Refuse(KindInvalid, "invalid_overlap", "the overlap is "+overlap.String(), "use 0s to 720h")
@@ -110,6 +116,9 @@ func (c *EndpointConfig) secrets() []string {
 	}
 	if c.Legacy != nil {
 		out = append(out, c.Legacy.Secret.KeyID)
+	}
+	if c.Credential != nil {
+		out = append(out, c.Credential.KeyID)
 	}
 	return out
 }

@@ -23,7 +23,7 @@ type AttemptSummary struct {
 	Trigger    string    `json:"trigger" enum:"initial,automatic,manual,replay"`
 	Forced     bool      `json:"forced,omitempty" doc:"Sent although the delivery had succeeded; marked on the wire."`
 	Status     string    `json:"status" enum:"in_flight,succeeded,failed,interrupted"`
-	Code       int       `json:"code,omitempty" doc:"HTTP status of the response." example:"200"`
+	Code       int       `json:"code,omitempty" doc:"Status of the response: of HTTP, or of SMTP." example:"200"`
 	ErrorCode  string    `json:"error_code,omitempty" doc:"Why it failed." example:"timeout"`
 	StartedAt  time.Time `json:"started_at"`
 	DurationMS float64   `json:"duration_ms,omitempty"`
@@ -50,7 +50,7 @@ type AttemptRequest struct {
 	Method  string          `json:"method" example:"POST"`
 	URL     string          `json:"url" example:"https://example.com/hooks/agenfleet"`
 	Headers []domain.Header `json:"headers" nullable:"false"`
-	Body    string          `json:"body,omitempty" doc:"Byte for byte what was signed."`
+	Body    string          `json:"body,omitempty" doc:"Byte for byte what was sent."`
 }
 
 // AttemptSignature is what was signed, with what.
@@ -180,7 +180,7 @@ func (a *api) addRecord(ctx context.Context, c *caller, out *Attempt, r *domain.
 	switch f := r.Fact.(type) {
 	case *domain.AttemptStarted:
 		if f.Attempt == out.ID {
-			return a.addRequest(ctx, c, out, f)
+			return a.addRequest(ctx, c, out, r, f)
 		}
 	case *domain.RequestSigned:
 		if f.Attempt == out.ID {
@@ -202,8 +202,10 @@ func (a *api) addRecord(ctx context.Context, c *caller, out *Attempt, r *domain.
 	return nil
 }
 
-// addRequest adds the intent. The URL's path stands in the endpoint's record of that revision.
-func (a *api) addRequest(ctx context.Context, c *caller, out *Attempt, f *domain.AttemptStarted) error {
+// addRequest adds the intent. The URL's path stands in the endpoint's record of that revision, and what is sent in this
+// one, where it is no event's body.
+func (a *api) addRequest(ctx context.Context, c *caller, out *Attempt, started *domain.Record,
+	f *domain.AttemptStarted) error {
 	out.Node, out.Timeout = f.Node, f.Timeout
 	out.Request.Method, out.Request.Headers = f.Method, append([]domain.Header{}, f.Headers...)
 	var at *domain.Record
@@ -226,7 +228,15 @@ func (a *api) addRequest(ctx context.Context, c *caller, out *Attempt, f *domain
 		return errors.New("the endpoint's configuration of the attempt is not on the ledger")
 	}
 	var err error
-	out.Request.URL, err = a.targetURL(ctx, c, cfg, vault.PlaceOf(at))
+	if out.Request.URL, err = a.targetURL(ctx, c, cfg, vault.PlaceOf(at)); err != nil || f.Content.Empty() {
+		return err
+	}
+	plain, err := a.Vault.Open(ctx, vault.PlaceOf(started), f.Content)
+	if errors.Is(err, vault.ErrErased) {
+		out.Erased = true
+		return nil
+	}
+	out.Request.Body = string(plain)
 	return err
 }
 
@@ -263,8 +273,11 @@ func (a *api) addFailure(ctx context.Context, out *Attempt, r *domain.Record, f 
 	return err
 }
 
-// addBody adds the event's body, which every attempt sends.
+// addBody adds the event's body, which every attempt sends that has nothing of its own.
 func (a *api) addBody(ctx context.Context, c *caller, out *Attempt) error {
+	if out.Request.Body != "" {
+		return nil
+	}
 	e, err := a.readEvent(ctx, c.tenant, out.EventID)
 	if err != nil {
 		return err

@@ -14,13 +14,18 @@ var descriptions = map[string]string{
 	"Attempt.remote_addr":        "Address and port that were dialled.",
 	"AttemptRequest.url":         "Whole for the roles admin and operator; others see scheme and host.",
 	"AttemptRequest.headers":     "All of them, the signature's three included, in order.",
-	"EndpointConfig.url":         "Where the events go: http or https, no credentials, no fragment.",
+	"EndpointConfig.url": "Where the events go: http or https, no credentials, no fragment. Of the kind telegram " +
+		"the Bot API's base, if it is another than Telegram's; not of the kind email.",
+	"EndpointConfig.kind": "Of the endpoint; it can't be changed. webhook: the event itself, signed; slack, telegram, email: " +
+		"a message for people, not signed.",
+	"TelegramTarget.chat_id":     "Digits, or the @name of a channel.",
+	"EmailTarget.server":         "Host and port; it must offer STARTTLS. Without a port: 587.",
 	"EndpointConfig.event_types": "Types or patterns: agent.* takes all types below agent, * takes all.",
 	"EndpointConfig.retry_schedule": "The wait before each retry; empty: no retry; absent: the default, which " +
 		"ends after about 3 days.",
 	"EndpointConfig.timeout":       "Of one attempt, 100ms to 60s; absent: 20s.",
-	"EndpointConfig.rate_limit":    "Requests a second at most; 0: no limit.",
-	"EndpointConfig.max_in_flight": "Requests at once at most; 0: the server's default.",
+	"EndpointConfig.rate_limit":    "Requests a second at most; 0: no limit, or the kind's own (slack, telegram: 1).",
+	"EndpointConfig.max_in_flight": "Requests at once at most; 0: the server's default, or the kind's own (email: 2).",
 	"EndpointConfig.secret": "At creation only: the signing secret that the receiver has already, whsec_… or whsk_…; " +
 		"absent: a new one is made.",
 	"EndpointConfig.scheme": "At creation only: v1 (HMAC-SHA256, a shared secret) is the default; v1a is ed25519, whose " +

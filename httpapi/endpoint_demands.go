@@ -304,6 +304,9 @@ func (a *api) sameSecrets(ctx context.Context, first *domain.EndpointConfig, n *
 	if first.Legacy != nil {
 		had["legacy"] = first.Legacy.Secret
 	}
+	if first.Credential != nil {
+		had["credential"] = *first.Credential
+	}
 	for what, ref := range had { // a certificate's fingerprint was compared
 		value, err := a.Vault.Secret(ctx, ref.KeyID)
 		if errors.Is(err, vault.ErrErased) {

@@ -14,7 +14,8 @@ import (
 
 // EndpointConfig is what of an endpoint can be set.
 type EndpointConfig struct {
-	URL           string            `json:"url" minLength:"1" maxLength:"2048"`
+	Destination
+	URL           string            `json:"url,omitempty" maxLength:"2048"`
 	EventTypes    []string          `json:"event_types" nullable:"false" maxItems:"100" example:"[\"agent.*\"]"`
 	Description   string            `json:"description,omitempty" maxLength:"1024"`
 	Metadata      map[string]string `json:"metadata,omitempty" doc:"At most 50 entries of your own."`
@@ -51,6 +52,7 @@ type Endpoint struct {
 	CreatedAt      time.Time         `json:"created_at"`
 	UpdatedAt      time.Time         `json:"updated_at"`
 	ShownDemands
+	ShownDestination
 }
 
 type endpointOutput struct {
@@ -142,6 +144,10 @@ func (a *api) showEndpoint(ctx context.Context, c *caller, e *domain.Endpoint) (
 	if err != nil {
 		return Endpoint{}, err
 	}
+	to, err := a.showDestination(ctx, c, e)
+	if err != nil {
+		return Endpoint{}, err
+	}
 	status := "enabled"
 	if e.Disabled {
 		status = "disabled"
@@ -150,7 +156,7 @@ func (a *api) showEndpoint(ctx context.Context, c *caller, e *domain.Endpoint) (
 		EventTypes: cfg.EventTypes, Description: cfg.Description, Metadata: cfg.Metadata,
 		RetrySchedule: append([]domain.Duration{}, cfg.RetrySchedule...), Timeout: cfg.Timeout, RateLimit: cfg.RateLimit,
 		MaxInFlight: cfg.MaxInFlight, Ordered: cfg.Ordered, OnExhausted: cfg.OnExhausted, Signing: cfg.Signing, Revision: e.Revision, CreatedAt: e.CreatedAt,
-		UpdatedAt: e.UpdatedAt, ShownDemands: a.showDemands(cfg)}, nil
+		UpdatedAt: e.UpdatedAt, ShownDemands: a.showDemands(cfg), ShownDestination: to}, nil
 }
 
 // endpointURL is the URL as far as the caller may see it.

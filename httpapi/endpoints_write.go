@@ -10,7 +10,6 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
-	"hookledger/delivery"
 	"hookledger/domain"
 	"hookledger/ledger"
 	"hookledger/vault"
@@ -21,21 +20,9 @@ type createEndpointInput struct {
 	Body EndpointConfig
 }
 
-// target is an endpoint's URL, taken apart and found to be one that may be set.
-type target struct{ scheme, host, path string }
-
-func (a *api) parseTarget(url string) (target, error) {
-	var t target
-	var err error
-	if t.scheme, t.host, t.path, err = domain.ParseTarget(url); err != nil {
-		return t, err
-	}
-	return t, delivery.CheckTarget(a.Egress, t.scheme, t.host)
-}
-
 // config is the configuration that the ledger gets, without its sealed content and its key.
 func (in *EndpointConfig) config(t target) domain.EndpointConfig {
-	cfg := domain.EndpointConfig{Kind: "webhook", Scheme: t.scheme, Host: t.host, Description: in.Description,
+	cfg := domain.EndpointConfig{Kind: t.kind, Scheme: t.scheme, Host: t.host, Description: in.Description,
 		Metadata: in.Metadata, EventTypes: in.EventTypes, RetrySchedule: in.RetrySchedule, Timeout: in.Timeout,
 		RateLimit: in.RateLimit, MaxInFlight: in.MaxInFlight, Ordered: in.Ordered, OnExhausted: in.OnExhausted}
 	if cfg.RetrySchedule == nil {
@@ -44,6 +31,7 @@ func (in *EndpointConfig) config(t target) domain.EndpointConfig {
 	if cfg.Timeout == 0 {
 		cfg.Timeout = domain.Duration(domain.DefaultTimeout)
 	}
+	cfg.SetDefaultLimits()
 	return cfg
 }
 
@@ -52,17 +40,17 @@ func sameConfig(a, b *domain.EndpointConfig) bool {
 	return a.Kind == b.Kind && a.Scheme == b.Scheme && a.Host == b.Host && a.Description == b.Description &&
 		maps.Equal(a.Metadata, b.Metadata) && slices.Equal(a.EventTypes, b.EventTypes) &&
 		slices.Equal(a.RetrySchedule, b.RetrySchedule) && a.Timeout == b.Timeout && a.RateLimit == b.RateLimit &&
-		a.MaxInFlight == b.MaxInFlight && a.Ordered == b.Ordered && a.OnExhausted == b.OnExhausted
+		a.MaxInFlight == b.MaxInFlight && (a.Credential == nil) == (b.Credential == nil) && a.Ordered == b.Ordered && a.OnExhausted == b.OnExhausted
 }
 
-// seal seals an endpoint's path for the record that will carry it.
-func (a *api) seal(ctx context.Context, tenant string, s domain.Stamp, stream domain.Stream, recordType,
-	path string) (*domain.Sealed, error) {
+// seal seals an endpoint's content for the record that will carry it.
+func (a *api) seal(ctx context.Context, tenant string, s domain.Stamp, stream domain.Stream, recordType string,
+	content *domain.EndpointContent) (*domain.Sealed, error) {
 	keyID, err := a.Vault.DataKey(ctx, vault.Scope{Tenant: tenant, Type: "endpoint", At: s.At})
 	if err != nil {
 		return nil, err
 	}
-	plain, err := json.Marshal(domain.EndpointContent{Path: path})
+	plain, err := json.Marshal(content)
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +64,7 @@ func (a *api) createEndpoint(ctx context.Context, c *caller,
 	if err := a.Room(); err != nil {
 		return nil, err
 	}
-	t, err := a.parseTarget(in.Body.URL)
+	t, err := a.parseDestination(&in.Body)
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +90,7 @@ func (a *api) createEndpoint(ctx context.Context, c *caller,
 			if before = e.ID != "" && in.IdempotencyKey != ""; before {
 				asked := cfg
 				asked.Signing = domain.Signing{Scheme: in.Body.Scheme, Fingerprint: fingerprint}
-				return nil, a.sameEndpoint(ctx, e, &asked, given, t.path)
+				return nil, a.sameEndpoint(ctx, e, &asked, given, &t)
 			}
 			if _, err := e.Register(cfg); err != nil { // before a key is made for it
 				return nil, err
@@ -111,7 +99,7 @@ func (a *api) createEndpoint(ctx context.Context, c *caller,
 				return nil, err
 			}
 			s := a.stamp(c)
-			if cfg.Signing.KeyID == "" {
+			if cfg.Signing.KeyID == "" && cfg.Signs() {
 				cfg.Signing, secret, err = a.newSigning(ctx, c.tenant, in.Body.Secret, in.Body.Scheme)
 				if err != nil {
 					return nil, err
@@ -123,7 +111,7 @@ func (a *api) createEndpoint(ctx context.Context, c *caller,
 			if err := in.Body.put(&cfg, nil, given, s.At); err != nil {
 				return nil, err
 			}
-			if cfg.Content, err = a.seal(ctx, c.tenant, s, stream, "EndpointRegistered", t.path); err != nil {
+			if cfg.Content, err = a.seal(ctx, c.tenant, s, stream, "EndpointRegistered", &t.content); err != nil {
 				return nil, err
 			}
 			facts, err := e.Register(cfg)
@@ -157,7 +145,7 @@ func (a *api) roomForEndpoint(tenant string) error {
 // sameEndpoint says whether a repeated request asks for the endpoint that the first one made: the configuration as it
 // was registered is compared, whatever it was changed to since.
 func (a *api) sameEndpoint(ctx context.Context, e *domain.Endpoint, want *domain.EndpointConfig, given *newSecrets,
-	path string) error {
+	t *target) error {
 	if !e.Exists() {
 		return domain.Refuse(domain.KindConflict, "endpoint_removed",
 			"the endpoint that this Idempotency-Key made was deleted since", "use a new key for a new endpoint")
@@ -183,7 +171,7 @@ func (a *api) sameEndpoint(ctx context.Context, e *domain.Endpoint, want *domain
 		return nil
 	case err != nil:
 		return err
-	case content.Path != path:
+	case !t.is(&content):
 		return errIdempotencyConflict
 	}
 	return nil
@@ -211,7 +199,7 @@ func (a *api) updateEndpoint(ctx context.Context, c *caller, in *updateEndpointI
 		if err := atRevision(expected, e.Revision, "endpoint"); err != nil {
 			return nil, err
 		}
-		have, path, err := a.configOf(ctx, e)
+		have, content, err := a.configOf(ctx, e)
 		if err != nil {
 			return nil, err
 		}
@@ -219,9 +207,12 @@ func (a *api) updateEndpoint(ctx context.Context, c *caller, in *updateEndpointI
 		if err != nil {
 			return nil, err
 		}
-		t, err := a.parseTarget(next.URL)
+		t, err := a.parseDestination(&next)
 		if err != nil {
 			return nil, err
+		}
+		if t.kind != e.Config.Kind {
+			return nil, errKindStays
 		}
 		cfg := next.config(t)
 		if next.Secret != "" || next.Scheme != "" {
@@ -230,7 +221,7 @@ func (a *api) updateEndpoint(ctx context.Context, c *caller, in *updateEndpointI
 		if err := next.put(&cfg, &e.Config, given, s.At); err != nil {
 			return nil, err
 		}
-		if sameConfig(&cfg, &e.Config) && t.path == path && sameDemands(&cfg, &e.Config) && len(given.given) == 0 {
+		if sameConfig(&cfg, &e.Config) && t.is(&content) && sameDemands(&cfg, &e.Config) && len(given.given) == 0 {
 			return nil, nil
 		}
 		cfg.Signing = e.Config.Signing
@@ -244,7 +235,7 @@ func (a *api) updateEndpoint(ctx context.Context, c *caller, in *updateEndpointI
 			return nil, err
 		}
 		stream := domain.EndpointStream(c.tenant, e.ID)
-		if cfg.Content, err = a.seal(ctx, c.tenant, s, stream, "EndpointReconfigured", t.path); err != nil {
+		if cfg.Content, err = a.seal(ctx, c.tenant, s, stream, "EndpointReconfigured", &t.content); err != nil {
 			return nil, err
 		}
 		return e.Reconfigure(cfg, expected)
@@ -258,8 +249,11 @@ func (a *api) updateEndpoint(ctx context.Context, c *caller, in *updateEndpointI
 	return a.answerEndpoint(ctx, c, e)
 }
 
-// configOf is an endpoint's configuration as it can be set, whole, and its path.
-func (a *api) configOf(ctx context.Context, e *domain.Endpoint) (EndpointConfig, string, error) {
+var errKindStays = domain.Refuse(domain.KindInvalid, "invalid_kind", "an endpoint's kind can't be changed",
+	"create another endpoint, and delete this one")
+
+// configOf is an endpoint's configuration as it can be set, whole, and its content.
+func (a *api) configOf(ctx context.Context, e *domain.Endpoint) (EndpointConfig, domain.EndpointContent, error) {
 	c := &e.Config
 	out := EndpointConfig{EventTypes: c.EventTypes, Description: c.Description, Metadata: c.Metadata,
 		RetrySchedule: c.RetrySchedule, Timeout: c.Timeout, RateLimit: c.RateLimit, MaxInFlight: c.MaxInFlight,
@@ -268,10 +262,11 @@ func (a *api) configOf(ctx context.Context, e *domain.Endpoint) (EndpointConfig,
 	content, err := a.openEndpoint(ctx, c, vault.Place{Tenant: e.Tenant, Stream: domain.EndpointStream(e.Tenant, e.ID),
 		Record: e.ConfigRecord, Type: e.ConfigType})
 	if errors.Is(err, vault.ErrErased) {
-		return out, "", nil // the patch must bring a url
+		out.Kind = c.Kind
+		return out, content, nil // the patch must bring a url
 	}
-	out.URL = c.Target(content)
-	return out, content.Path, err
+	out.Destination, out.URL = destinationOf(c, &content)
+	return out, content, err
 }
 
 // changeEndpoint decides on an endpoint, waits until the decision holds, and shows the result.

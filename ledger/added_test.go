@@ -40,8 +40,25 @@ func addedFields() []addedField {
 			NextWait: domain.Duration(30 * time.Minute)}},
 		{"row", &domain.EndpointDisabled{Reason: domain.DisabledFailing, Evidence: causeID, First: recordID,
 			Since: noon.AddDate(0, 0, -5), Failures: 61}},
+		{"message", &domain.AttemptStarted{Attempt: attemptID, N: 1, EndpointRevision: 3, Trigger: domain.TriggerInitial,
+			Method: "MAIL", Host: "smtp.example.com:587", Headers: []domain.Header{{Name: "Message-ID",
+				Value: "<evt_01JPHK9Q0BX6V3T4ZJ8N2M5RWC.0e26f370b562@example.com>"}},
+			Timeout: domain.Duration(20 * time.Second), StartedAt: noon, Node: "node-01JPHK00000000000000000000",
+			Endpoint: endpointID, Content: sealedSample(120)}},
+		{"unconfirmed", &domain.ResponseReceived{Attempt: attemptID, Status: 200, Content: sealedSample(60),
+			RemoteAddr: "203.0.113.7:443", Timings: domain.Timings{Total: 1234}, Unconfirmed: true}},
+		{"credential", &domain.EndpointRegistered{Config: messageSample()}},
+		{"credential", &domain.EndpointReconfigured{Config: messageSample()}},
 		{"content", &domain.DeliveryCancelled{Reason: domain.CancelRequested, Content: sealedSample(90)}},
 	}
+}
+
+// messageSample is an endpoint that messages go to, and that has nothing to sign with.
+func messageSample() domain.EndpointConfig {
+	c := configSample()
+	c.Kind, c.Host, c.Signing = domain.EndpointTelegram, "api.telegram.org", domain.Signing{}
+	c.Credential = &domain.VaultRef{KeyID: "cr_01JPHK9Q0BX6V3T4ZJ8N2M5RWC"}
+	return c
 }
 
 func orderedSample() domain.EndpointConfig {
