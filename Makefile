@@ -9,13 +9,14 @@ RACE_PACKAGES ?= ./ledger/... ./vault/... ./ingest/... ./projections/... ./deliv
 # What walks through every file operation one after the other has no race to find, and takes minutes under the detector.
 RACE_SKIP     ?= ^(TestCrash|TestFailEveryOperation|TestDamage)
 ROUNDS        ?= 100
+SEEDS         ?= 500
 REPLAY_EVENTS ?= 100000
 ATTEMPTS      ?= 10000000
 ESDB          ?= 127.0.0.1:22113
 FUZZTIME      ?= 60s
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test race lint vet kill kill-eventstore replay mutants fuzz bench bench-pages bench-eventstore verify openapi golden ci clean
+.PHONY: help build demo test race lint vet kill kill-eventstore simulate replay mutants fuzz bench bench-pages bench-eventstore verify openapi golden ci clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +62,10 @@ kill: ## kill the server with SIGKILL at random moments, ROUNDS times
 kill-eventstore: ## the same with the ledger in an EventStoreDB of another process, whose faults fire at random
 	HOOKLEDGER_KILL_ROUNDS=$(ROUNDS) $(GO) test -count=1 -timeout=30m -run 'TestSIGKILL.*InEventStoreDB$$' \
 		./cmd/hookledger
+
+simulate: ## run SEEDS simulated worlds (HOOKLEDGER_SEED=N in the environment: that one)
+	@out=$$(HOOKLEDGER_SEEDS=$(SEEDS) $(GO) test -count=1 -timeout=60m -run 'TestSimulation$$' -v ./cmd/hookledger/simulation); \
+		status=$$?; echo "$$out" | grep -v '^=== \|--- PASS: TestSimulation/'; exit $$status
 
 replay: ## replay REPLAY_EVENTS events into a new endpoint, with the server killed twice, counted at the receiver
 	HOOKLEDGER_REPLAY_EVENTS=$(REPLAY_EVENTS) $(GO) test -count=1 -timeout=60m -run TestSIGKILLTwice -v ./cmd/hookledger

@@ -1,0 +1,151 @@
+package simulation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"hookledger/domain"
+	"hookledger/ledger"
+	"hookledger/projections"
+)
+
+// seen checks a request at the moment it comes: its intent must be durable by now.
+func (w *world) seen(r *request, h http.Header) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.tally.requests++
+	if w.life == nil {
+		return // it left before the crash; verify looks at it
+	}
+	switch err := w.ledger.read(w.life.store.ReadAll(context.Background(), w.ledger.position)); {
+	case errors.Is(err, ledger.ErrClosed):
+		return
+	case err != nil:
+		w.t.Errorf("the ledger can't be read: %v", err)
+		return
+	}
+	r.checked = true
+	if err := w.ledger.request(w.ids[r.endpoint], r); err != nil {
+		w.t.Error(err)
+	}
+}
+
+// heal makes everything well and waits until all that was begun has ended.
+func (w *world) heal() {
+	for _, host := range w.hosts {
+		w.receivers.set(host, well)
+		w.ask("POST", "/v1/endpoints/"+w.ids[host]+"/enable", struct{}{})
+	}
+	w.posting.Wait()
+	const patience = 10 * 24 * time.Hour
+	for end := time.Now().Add(patience); ; time.Sleep(time.Hour) {
+		w.mu.Lock()
+		err := w.ledger.read(w.life.store.ReadAll(context.Background(), w.ledger.position))
+		open := w.ledger.open()
+		w.mu.Unlock()
+		switch {
+		case err != nil:
+			w.t.Fatalf("the ledger can't be read: %v", err)
+		case len(open) == 0:
+			return
+		case time.Now().After(end):
+			w.t.Errorf("%v after all was healed %d deliveries have no end, %s the first", patience, len(open), open[0])
+			return
+		}
+	}
+}
+
+// verify checks what can be said in the end.
+func (w *world) verify() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, b := range w.ledger.broken {
+		w.t.Error(b)
+	}
+	for id, data := range w.acked {
+		if !w.ledger.received[id] {
+			w.t.Errorf("event %s was answered 202 and is not on the ledger", id)
+		}
+		_ = data
+	}
+	taken := map[string]bool{} // event and endpoint
+	w.receivers.mu.Lock()
+	for _, r := range w.receivers.requests {
+		endpoint := w.ids[r.endpoint]
+		if !r.checked {
+			if err := w.ledger.request(endpoint, r); err != nil {
+				w.t.Error(err)
+			}
+		}
+		if !strings.Contains(r.body, w.acked[r.id]) || w.acked[r.id] == "" {
+			w.t.Errorf("the body of %s at %s is not what was posted: %s", r.id, r.endpoint, r.body)
+		}
+		if r.status >= 200 && r.status < 300 {
+			taken[r.id+" "+endpoint] = true
+		}
+	}
+	w.receivers.mu.Unlock()
+	for id, d := range w.ledger.deliveries {
+		w.tally.deliveries++
+		switch d.Status {
+		case domain.StatusSucceeded:
+			w.tally.succeeded++
+			if !taken[d.event+" "+d.endpoint] {
+				w.t.Errorf("delivery %s is said to have succeeded, and %s has not answered so", id, d.endpoint)
+			}
+		case domain.StatusExhausted:
+			w.tally.exhausted++
+		}
+		w.tally.interrupted += d.interrupted
+	}
+	w.tally.events = len(w.acked)
+	w.rebuilt()
+}
+
+// rebuilt folds the ledger anew and compares the rows.
+func (w *world) rebuilt() {
+	ctx := context.Background()
+	if err := w.life.proj.WaitFor(ctx, w.life.store.Head()); err != nil {
+		w.t.Errorf("the rows do not come to the ledger's end: %v", err)
+		return
+	}
+	p, err := projections.Open(ctx, projections.Config{Dir: rowsOf(w.dir, w.rows+1), Store: w.life.store, Now: now})
+	if err != nil {
+		w.t.Errorf("fold the ledger anew: %v", err)
+		return
+	}
+	lived, err1 := w.life.proj.Digest(ctx)
+	anew, err2 := p.Digest(ctx)
+	if err := errors.Join(err1, err2, p.Close()); err != nil || lived != anew {
+		w.t.Errorf("the rows are not those that the ledger gives when it is folded anew: %s, %s (%v)", lived, anew, err)
+	}
+}
+
+// tally is what a world came to see.
+type tally struct {
+	events, deliveries, requests, succeeded, exhausted, interrupted, crashes int
+}
+
+var adding sync.Mutex
+
+func (t *tally) add(o tally) {
+	adding.Lock()
+	defer adding.Unlock()
+	t.events += o.events
+	t.deliveries += o.deliveries
+	t.requests += o.requests
+	t.succeeded += o.succeeded
+	t.exhausted += o.exhausted
+	t.interrupted += o.interrupted
+	t.crashes += o.crashes
+}
+
+func (t *tally) String() string {
+	return fmt.Sprintf("%d events, %d deliveries (%d succeeded, %d exhausted), %d requests, %d crashes, %d attempts interrupted",
+		t.events, t.deliveries, t.succeeded, t.exhausted, t.requests, t.crashes, t.interrupted)
+}

@@ -1,0 +1,335 @@
+// Package simulation runs the whole product, from its API to its receivers, through days of faults in moments: the
+// clock is synthetic (testing/synctest), the disk and the network are in memory, and what happens when comes from one
+// seed. Processes are killed, lose power with part of what was not synced, and are restarted; receivers fail in every
+// way they know; people retry, disable, replay and remove. At each request, and once all is healed, the ledger must
+// keep what the product promises.
+//
+// A seed fixes what happens to the world and when. It does not fix how goroutines take their turns.
+//
+//	go test ./cmd/hookledger/simulation                       HOOKLEDGER_SEEDS=5000 for more
+//	HOOKLEDGER_SEED=7 go test -v ./cmd/hookledger/simulation  that one
+package simulation
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/oklog/ulid/v2"
+
+	"hookledger/domain"
+)
+
+const (
+	seedsOfATest = 25
+	window       = 32
+	things       = 24  // that happen to a world, on average
+	longEvery    = 100 // seeds: one of them lives for days
+)
+
+// span is how long a world lives before it is healed, and the waits of its endpoints' retries: in each, deliveries are
+// exhausted.
+type span struct {
+	horizon  time.Duration
+	schedule []string
+}
+
+var (
+	hours = span{6 * time.Hour, []string{"5s", "1m", "10m", "1h", "3h"}}
+	days  = span{8 * 24 * time.Hour, nil} // the default schedule, of three days
+)
+
+func TestSimulation(t *testing.T) {
+	first, n := uint64(1), seedsOfATest
+	if text := os.Getenv("HOOKLEDGER_SEEDS"); text != "" {
+		if _, err := fmt.Sscan(text, &n); err != nil || n < 1 {
+			t.Fatalf("HOOKLEDGER_SEEDS=%q is no number of seeds", text)
+		}
+	}
+	if text := os.Getenv("HOOKLEDGER_SEED"); text != "" {
+		if _, err := fmt.Sscan(text, &first); err != nil {
+			t.Fatalf("HOOKLEDGER_SEED=%q is no number", text)
+		}
+		n = 1
+	}
+	var total tally
+	t.Run("seeds", func(t *testing.T) {
+		for i := range uint64(n) {
+			t.Run(fmt.Sprintf("HOOKLEDGER_SEED=%d", first+i), func(t *testing.T) {
+				t.Parallel()
+				dir := t.TempDir()
+				synctest.Test(t, func(t *testing.T) { total.add(simulate(t, first+i, dir)) })
+			})
+		}
+	})
+	t.Logf("%d seeds: %v", n, &total)
+}
+
+// world is what a seed makes: a disk, a network with receivers, people, and one life of the product after the other.
+type world struct {
+	t         *testing.T
+	rng       *rand.Rand // of the plan; used by one goroutine
+	dir       string     // of the rows
+	rows      int
+	span      span
+	master    domain.Secret
+	admin     domain.Secret
+	net       *network
+	receivers *receivers
+	posting   sync.WaitGroup
+
+	mu     sync.Mutex // guards what follows
+	chance *rand.Rand // of what happens in other goroutines
+	lives  int
+	life   *life // nil between two
+	events int
+	acked  map[string]string // the data of each event that was answered 202, by id
+	hosts  []string          // of the endpoints, removed ones too
+	ids    map[string]string // of the endpoints, by host
+	ledger *witness
+	tally  tally
+}
+
+func simulate(t *testing.T, seed uint64, dir string) tally {
+	w := &world{t: t, rng: rand.New(rand.NewPCG(seed, 1)), chance: rand.New(rand.NewPCG(seed, 2)), dir: dir,
+		master: domain.NewSecret(strings.Repeat("5a", 32)), admin: domain.NewSecret("hl_" + strings.Repeat("a", 43)),
+		acked: map[string]string{}, ids: map[string]string{}, ledger: newWitness()}
+	w.receivers = &receivers{draw: w.draw, seen: w.seen, moods: map[string]mood{}}
+	w.net = newNetwork(w.receivers)
+	defer w.net.end()
+	w.start(vfs.NewCrashableMem())
+	if err := w.bootstrap(w.life); err != nil {
+		t.Fatal(err)
+	}
+	if w.span = hours; seed%longEvery == 1 {
+		w.span = days
+	}
+	for range 2 + w.rng.IntN(3) {
+		w.register()
+	}
+	for end := time.Now().Add(w.span.horizon); time.Now().Before(end) && !t.Failed(); {
+		time.Sleep(time.Duration(w.rng.ExpFloat64() * float64(w.span.horizon/things)))
+		w.step()
+	}
+	w.heal()
+	w.verify()
+	if err := w.life.end(); err != nil {
+		t.Errorf("the last life's end: %v", err)
+	}
+	return w.tally
+}
+
+// step lets one thing happen.
+func (w *world) step() {
+	switch n := w.rng.IntN(100); {
+	case n < 45:
+		w.posts()
+	case n < 65:
+		w.receivers.set(w.host(), mood(w.rng.IntN(int(moods))))
+	case n < 73:
+		w.crash()
+	case n < 76:
+		w.restart()
+	case n < 82:
+		w.retry()
+	case n < 86:
+		w.ask("POST", "/v1/endpoints/"+w.endpoint()+"/disable", struct{}{})
+	case n < 91:
+		w.ask("POST", "/v1/endpoints/"+w.endpoint()+"/enable", struct{}{})
+	case n < 94:
+		w.replay()
+	case n < 96:
+		w.ask("PATCH", "/v1/endpoints/"+w.endpoint(), map[string]any{"retry_schedule": hours.schedule[:1+w.rng.IntN(len(hours.schedule))]})
+	case n < 98:
+		w.ask("DELETE", "/v1/endpoints/"+w.endpoint(), nil)
+		w.register()
+	default:
+		w.ask("GET", "/v1/deliveries?limit=50&status=retrying", nil)
+	}
+}
+
+// start begins a life over what is on the disk.
+func (w *world) start(disk *vfs.MemFS) {
+	w.mu.Lock()
+	number := w.lives
+	w.mu.Unlock()
+	w.net.cut(number)
+	l, err := w.born(disk, rowsOf(w.dir, w.rows))
+	if err != nil {
+		w.t.Fatalf("life %d does not start: %v", number, err)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.life = l
+}
+
+// crash kills the process, or takes its power, at once: what it had open breaks, what it was about to answer is not
+// heard, and of what was not synced a part is kept. The rows stay as they were left, ahead of the ledger, or are lost.
+func (w *world) crash() {
+	w.busy()
+	w.mu.Lock()
+	old := w.life
+	w.life = nil
+	w.lives++
+	w.tally.crashes++
+	w.net.cut(w.lives)
+	share := []int{0, 30, 100}[w.rng.IntN(3)]
+	left := old.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: share, RNG: rand.New(rand.NewPCG(w.rng.Uint64(), 3))})
+	w.mu.Unlock()
+	_ = old.end() // nothing of it can be seen any more, but its goroutines must go
+	if w.rng.IntN(2) == 0 {
+		w.rows++
+	}
+	time.Sleep(time.Duration(w.rng.IntN(600)) * time.Second)
+	w.start(left)
+}
+
+// restart ends the process in order and starts it again.
+func (w *world) restart() {
+	w.busy()
+	w.mu.Lock()
+	old := w.life
+	w.life = nil
+	w.lives++
+	w.mu.Unlock()
+	if err := old.end(); err != nil {
+		w.t.Errorf("an orderly end: %v", err)
+	}
+	w.start(old.fs)
+}
+
+// busy makes it likely that something is under way: right after posts, or while somebody hangs.
+func (w *world) busy() {
+	if w.rng.IntN(4) > 0 {
+		w.posts()
+		time.Sleep(time.Duration(w.rng.ExpFloat64() * float64(time.Second)))
+	}
+}
+
+// posts posts some events side by side.
+func (w *world) posts() {
+	for range 1 + w.rng.IntN(4) {
+		w.post()
+	}
+}
+
+// ask calls the API; what people ask for may be refused, but never fail.
+func (w *world) ask(method, path string, body any) answer {
+	a := w.call(w.life, method, path, body)
+	if a.status >= http.StatusInternalServerError {
+		w.t.Errorf("%s %s answers %d: %s", method, path, a.status, a.body)
+	}
+	return a
+}
+
+// post posts an event until it is answered: by this life, or by a later one.
+func (w *world) post() {
+	w.mu.Lock()
+	w.events++
+	id := fmt.Sprintf("sim_%d", w.events)
+	w.mu.Unlock()
+	data := fmt.Sprintf(`{"jobId":"job","runId":"run-%s","status":"success"}`, id)
+	body := map[string]any{"id": id, "event": "cron.completed", "data": json.RawMessage(data)}
+	w.posting.Go(func() {
+		for {
+			w.mu.Lock()
+			l := w.life
+			w.mu.Unlock()
+			if l == nil {
+				time.Sleep(10 * time.Second)
+				continue
+			}
+			a := w.call(l, "POST", "/v1/events", body)
+			w.mu.Lock()
+			heard := w.life == l
+			if heard && a.status == http.StatusAccepted {
+				w.acked[id] = data
+			}
+			w.mu.Unlock()
+			switch {
+			case heard && a.status == http.StatusAccepted:
+				return
+			case heard && a.status != http.StatusServiceUnavailable:
+				w.t.Errorf("the post of %s was answered %d: %s", id, a.status, a.body)
+				return
+			}
+			time.Sleep(10 * time.Second)
+		}
+	})
+}
+
+// register makes an endpoint with a host of its own.
+func (w *world) register() {
+	host := fmt.Sprintf("receiver%d.example", len(w.hosts))
+	asked := map[string]any{"url": "http://" + host + "/hook", "event_types": []string{"cron.*"}, "timeout": "10s",
+		"max_in_flight": []int{0, 1, 5}[w.rng.IntN(3)]}
+	if w.span.schedule != nil {
+		asked["retry_schedule"] = w.span.schedule
+	}
+	a := w.ask("POST", "/v1/endpoints", asked)
+	var made struct{ ID, Secret string }
+	if err := json.Unmarshal(a.body, &made); err != nil || a.status != http.StatusCreated {
+		w.t.Fatalf("an endpoint is not made: %d %s", a.status, a.body)
+	}
+	w.hosts = append(w.hosts, host)
+	w.mu.Lock()
+	w.ids[host] = made.ID
+	w.mu.Unlock()
+	w.ledger.secret(made.ID, made.Secret)
+}
+
+func (w *world) host() string     { return w.hosts[w.rng.IntN(len(w.hosts))] }
+func (w *world) endpoint() string { return w.ids[w.host()] }
+
+// retry asks for a retry of one of the newest deliveries.
+func (w *world) retry() {
+	a := w.ask("GET", "/v1/deliveries?limit=50", nil)
+	var list struct{ Data []struct{ ID string } }
+	if err := json.Unmarshal(a.body, &list); err != nil || a.status != http.StatusOK {
+		w.t.Errorf("deliveries are not listed: %d %s", a.status, a.body)
+		return
+	}
+	if len(list.Data) == 0 {
+		return
+	}
+	w.ask("POST", "/v1/deliveries/"+list.Data[w.rng.IntN(len(list.Data))].ID+"/retry",
+		map[string]any{"force": w.rng.IntN(3) == 0})
+}
+
+// replay sends what an endpoint was to get to it, or to another one.
+func (w *world) replay() {
+	w.ask("POST", "/v1/replays", map[string]any{"select": map[string]any{"endpoint_ids": []string{w.endpoint()}},
+		"endpoint_id": w.endpoint(), "reason": "simulated", "ordered": w.rng.IntN(2) == 0})
+}
+
+// newID draws a record's id.
+func (w *world) newID() ulid.ULID {
+	var u ulid.ULID
+	_ = u.SetTime(ulid.Timestamp(time.Now()))
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i := 6; i < len(u); i++ {
+		u[i] = byte(w.chance.Uint32())
+	}
+	return u
+}
+
+func (w *world) jitter() float64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return 2*w.chance.Float64() - 1
+}
+
+func (w *world) draw(n int) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.chance.IntN(n)
+}

@@ -1,0 +1,206 @@
+package simulation
+
+import (
+	"fmt"
+	"iter"
+	"slices"
+	"strconv"
+	"time"
+
+	"hookledger/domain"
+)
+
+// witness reads the ledger as an auditor would: record by record, and says which one breaks a promise.
+type witness struct {
+	position   domain.Position
+	keys       map[string][]domain.Key // of the endpoints
+	received   map[string]bool     // events
+	deliveries map[string]*delivered
+	intents    map[string]*intent // by signatures and endpoint
+	removed    map[string]bool    // endpoints
+	disabled   map[string]bool
+	broken     []string
+}
+
+// delivered is a delivery as its records tell it.
+type delivered struct {
+	*domain.Delivery
+	endpoint, event string
+	undecided       string // an outcome whose decision has not come yet
+	due             time.Time
+	succeeded       bool // at some time
+	manual          bool
+	interrupted     int // attempts
+	starting        *domain.AttemptStarted
+}
+
+// intent is a request that the ledger allows.
+type intent struct {
+	delivery *delivered
+	signed   *domain.RequestSigned
+	marked   bool // with webhook-replay
+	seen     bool // by the receiver
+}
+
+func newWitness() *witness {
+	return &witness{keys: map[string][]domain.Key{}, received: map[string]bool{}, deliveries: map[string]*delivered{},
+		intents: map[string]*intent{}, removed: map[string]bool{}, disabled: map[string]bool{}}
+}
+
+func (w *witness) secret(endpoint, secret string) {
+	key, err := domain.ParseSigningKey(domain.NewSecret(secret))
+	if err != nil {
+		panic(err)
+	}
+	w.keys[endpoint] = []domain.Key{key}
+}
+
+func (w *witness) breaks(r *domain.Record, format string, args ...any) {
+	w.broken = append(w.broken, fmt.Sprintf("record %d, %s of %s: ", r.Position, r.Fact.RecordType(), r.Stream)+
+		fmt.Sprintf(format, args...))
+}
+
+// read reads on to the end of the ledger.
+func (w *witness) read(records iter.Seq2[*domain.Record, error]) error {
+	for r, err := range records {
+		if err != nil {
+			return err
+		}
+		w.position = r.Position
+		w.record(r)
+	}
+	return nil
+}
+
+func (w *witness) record(r *domain.Record) {
+	switch f := r.Fact.(type) {
+	case *domain.EventReceived:
+		if w.received[r.Stream.ID()] {
+			w.breaks(r, "it was received before")
+		}
+		w.received[r.Stream.ID()] = true
+	case *domain.EventRouted:
+		for _, m := range f.Matches {
+			w.deliveries[m.Delivery] = &delivered{Delivery: domain.NewDelivery(), endpoint: m.Endpoint, event: r.Stream.ID()}
+		}
+	case *domain.ReplayPageScheduled:
+		for _, p := range f.Pairs {
+			w.deliveries[p.Delivery] = &delivered{Delivery: domain.NewDelivery(), event: p.Event}
+		}
+	case *domain.EndpointRemoved:
+		w.removed[r.Stream.ID()] = true
+	case *domain.EndpointDisabled:
+		w.disabled[r.Stream.ID()] = true
+	case *domain.EndpointEnabled:
+		delete(w.disabled, r.Stream.ID())
+	}
+	if r.Stream.Category() == domain.CategoryDelivery {
+		w.delivery(r)
+	}
+}
+
+func (w *witness) delivery(r *domain.Record) {
+	d := w.deliveries[r.Stream.ID()]
+	if d == nil {
+		w.breaks(r, "no routing decision and no replay has named it")
+		return
+	}
+	if d.undecided != "" {
+		switch r.Fact.(type) {
+		case *domain.RetryScheduled, *domain.DeliverySucceeded, *domain.DeliveryExhausted, *domain.DeliveryCancelled:
+		default:
+			w.breaks(r, "%s has no decision", d.undecided)
+		}
+		d.undecided = ""
+	}
+	switch f := r.Fact.(type) {
+	case *domain.DeliveryScheduled:
+		d.endpoint = f.Endpoint
+	case *domain.AttemptStarted:
+		w.started(r, d, f)
+	case *domain.RequestSigned:
+		w.signed(r, d, f)
+	case *domain.ResponseReceived:
+		if !f.Late {
+			d.undecided = "the response"
+		}
+	case *domain.AttemptFailed:
+		if !f.Late {
+			d.undecided = "the failure"
+		}
+	case *domain.AttemptInterrupted:
+		if !d.Status.Terminal() {
+			d.undecided = "the interruption"
+		}
+		d.interrupted++
+	case *domain.RetryScheduled:
+		d.due = f.DueAt
+	case *domain.RetryRequested:
+		d.due, d.manual = time.Time{}, true
+	case *domain.DeliverySucceeded:
+		d.succeeded = true
+	case *domain.DeliveryExhausted:
+		if want := len(d.Policy.Schedule) + 1; f.Reason == "schedule" && !d.manual && f.Attempts-d.interrupted != want {
+			w.breaks(r, "%d attempts, %d of them interrupted, and the schedule has %d", f.Attempts, d.interrupted, want)
+		}
+	}
+	d.Evolve(r)
+}
+
+func (w *witness) started(r *domain.Record, d *delivered, f *domain.AttemptStarted) {
+	switch {
+	case d.Open != nil:
+		w.breaks(r, "attempt %s is open still", d.Open.ID)
+	case d.Status.Terminal():
+		w.breaks(r, "the delivery has ended as %s", d.Status)
+	case f.StartedAt.Before(d.due):
+		w.breaks(r, "it starts at %s and is due at %s", f.StartedAt, d.due)
+	case f.N != d.Attempts+1:
+		w.breaks(r, "it is attempt %d after %d", f.N, d.Attempts)
+	case d.succeeded && !f.Forced:
+		w.breaks(r, "the receiver has confirmed it, and nobody forced it")
+	}
+	d.starting = f
+}
+
+func (w *witness) signed(r *domain.Record, d *delivered, f *domain.RequestSigned) {
+	if d.starting == nil || d.starting.Attempt != f.Attempt {
+		w.breaks(r, "it signs for an attempt that is not the one that begins")
+		return
+	}
+	marked := slices.ContainsFunc(d.starting.Headers, func(h domain.Header) bool {
+		return h.Name == domain.HeaderWebhookReplay
+	})
+	w.intents[d.endpoint+" "+f.Signatures] = &intent{delivery: d, signed: f, marked: marked}
+	d.starting = nil
+}
+
+// request checks what a receiver got against the intents on the ledger, which were read up to now.
+func (w *witness) request(endpoint string, r *request) error {
+	it := w.intents[endpoint+" "+r.signatures]
+	switch {
+	case it == nil:
+		return fmt.Errorf("a request for %s came to %s without an intent on the ledger", r.id, endpoint)
+	case it.delivery.event != r.id:
+		return fmt.Errorf("a request for %s came to %s with the intent of %s", r.id, endpoint, it.delivery.event)
+	case it.signed.WebhookTimestamp != r.timestamp:
+		return fmt.Errorf("the request for %s says %d, its intent %d", r.id, r.timestamp, it.signed.WebhookTimestamp)
+	case it.seen:
+		return fmt.Errorf("the attempt %s at %s was sent twice", it.signed.Attempt, endpoint)
+	case it.marked != (r.replay != ""):
+		return fmt.Errorf("the request for %s has the mark %q, its intent says %t", r.id, r.replay, it.marked)
+	}
+	it.seen = true
+	return domain.Verify(w.keys[endpoint], r.id, strconv.FormatInt(r.timestamp, 10), r.signatures, []byte(r.body), r.at)
+}
+
+// open names the deliveries that have no end: nothing was decided that ends them.
+func (w *witness) open() []string {
+	var ids []string
+	for id, d := range w.deliveries {
+		if !d.Status.Terminal() && !w.removed[d.endpoint] {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
