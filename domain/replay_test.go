@@ -180,15 +180,17 @@ func TestReplayRefusesWhatIsWrong(t *testing.T) {
 	noon := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	some := []string{"agent.*"}
 	for code, check := range map[string]error{
-		"empty_selector":     (&domain.ReplaySelector{}).Check(domain.MatchThen),
-		"empty_range":        (&domain.ReplaySelector{CreatedAfter: noon, CreatedBefore: noon}).Check(domain.MatchThen),
-		"invalid_event_type": (&domain.ReplaySelector{EventTypes: []string{"*.x"}}).Check(domain.MatchThen),
-		"invalid_match":      (&domain.ReplaySelector{EventTypes: some}).Check("later"),
-		"invalid_status":     (&domain.ReplaySelector{Status: []domain.DeliveryStatus{"held"}}).Check(domain.MatchThen),
-		"too_many_event_ids": (&domain.ReplaySelector{EventIDs: make([]string, 5_001)}).Check(domain.MatchThen),
-		"":                   (&domain.ReplaySelector{EventTypes: some}).Check(domain.MatchNow),
-		"invalid_rate":       (&domain.ReplayRequested{Rate: -1}).Check(),
-		"invalid_gap_factor": (&domain.ReplayRequested{GapFactor: 1e9}).Check(),
+		"empty_selector":        (&domain.ReplaySelector{}).Check(domain.MatchThen),
+		"empty_range":           (&domain.ReplaySelector{CreatedAfter: noon, CreatedBefore: noon}).Check(domain.MatchThen),
+		"invalid_event_type":    (&domain.ReplaySelector{EventTypes: []string{"*.x"}}).Check(domain.MatchThen),
+		"invalid_match":         (&domain.ReplaySelector{EventTypes: some}).Check("later"),
+		"invalid_status":        (&domain.ReplaySelector{Status: []domain.DeliveryStatus{"held"}}).Check(domain.MatchThen),
+		"too_many_delivery_ids": (&domain.ReplaySelector{DeliveryIDs: make([]string, 5_001)}).Check(domain.MatchThen),
+		"invalid_range":         (&domain.ReplaySelector{PositionAfter: 1, After: &domain.RecordRef{}}).Check(domain.MatchThen),
+		"too_many_event_ids":    (&domain.ReplaySelector{EventIDs: make([]string, 5_001)}).Check(domain.MatchThen),
+		"":                      (&domain.ReplaySelector{EventTypes: some}).Check(domain.MatchNow),
+		"invalid_rate":          (&domain.ReplayRequested{Rate: -1}).Check(),
+		"invalid_gap_factor":    (&domain.ReplayRequested{GapFactor: 1e9}).Check(),
 	} {
 		if got := domain.Code(check); got != code {
 			t.Errorf("%v has the code %q, want %q", check, got, code)
@@ -196,6 +198,11 @@ func TestReplayRefusesWhatIsWrong(t *testing.T) {
 	}
 	both := (&domain.ReplayRequested{Rate: 1, GapFactor: 1}).Check()
 	positions := (&domain.ReplaySelector{PositionAfter: 9, PositionBefore: 9}).Check(domain.MatchThen)
+	occurred := (&domain.ReplaySelector{OccurredAfter: noon, OccurredBefore: noon}).Check(domain.MatchThen)
+	named := (&domain.ReplaySelector{DeliveryIDs: some}).Check(domain.MatchNow)
+	if domain.Code(occurred) != "empty_range" || domain.Code(named) != "invalid_match" {
+		t.Error(occurred, named)
+	}
 	missed := (&domain.ReplaySelector{MissedBy: "ep_1", EndpointIDs: []string{"ep_2"}}).Check(domain.MatchThen)
 	if domain.Code(both) != "invalid_rate" || domain.Code(positions) != "empty_range" ||
 		domain.Code(missed) != "invalid_match" {

@@ -18,6 +18,8 @@ import (
 type Replays interface {
 	// Plan computes a plan; it refuses a spec that is wrong, or names what is not there.
 	Plan(ctx context.Context, s replays.Spec) (*replays.Plan, error)
+	// Cite puts records in the place of a selector's positions; it selects the same, up to asOf.
+	Cite(ctx context.Context, tenant string, s domain.ReplaySelector, asOf domain.Position) (domain.ReplaySelector, error)
 	// Wake says that a replay was asked for or changed.
 	Wake()
 }
@@ -26,33 +28,60 @@ type Replays interface {
 type ReplaySelect struct {
 	CreatedAfter   time.Time       `json:"created_after,omitzero" required:"false" doc:"Received after this time."`
 	CreatedBefore  time.Time       `json:"created_before,omitzero" required:"false" doc:"Received before this time."`
-	PositionAfter  domain.Position `json:"position_after,omitempty" doc:"Behind this position of the ledger."`
-	PositionBefore domain.Position `json:"position_before,omitempty" doc:"Before this position of the ledger."`
+	OccurredAfter  time.Time       `json:"occurred_after,omitzero" required:"false" doc:"The event's own timestamp is after this time."`
+	OccurredBefore time.Time       `json:"occurred_before,omitzero" required:"false" doc:"The event's own timestamp is before this time."`
+	PositionAfter  domain.Position `json:"position_after,omitempty" doc:"Behind this position of the ledger; kept as after_record."`
+	PositionBefore domain.Position `json:"position_before,omitempty" doc:"Before this position of the ledger; kept as before_record."`
+	AfterRecord    string          `json:"after_record,omitempty" maxLength:"512" doc:"Behind this record, cited as as_of is."`
+	BeforeRecord   string          `json:"before_record,omitempty" maxLength:"512" doc:"Before this record, likewise."`
 	EventTypes     []string        `json:"event_types,omitempty" maxItems:"100" nullable:"false" example:"[\"agent.*\"]"`
 	EndpointIDs    []string        `json:"endpoint_ids,omitempty" maxItems:"1000" nullable:"false" doc:"What was routed to these."`
 	EventIDs       []string        `json:"event_ids,omitempty" maxItems:"5000" nullable:"false" doc:"These events."`
+	DeliveryIDs    []string        `json:"delivery_ids,omitempty" maxItems:"5000" nullable:"false" doc:"The events of these deliveries, each to the endpoint that it went to."`
 	Subject        string          `json:"subject,omitempty" maxLength:"512" doc:"Each event is opened for it: slow where there are many."`
 	Status         []string        `json:"status,omitempty" maxItems:"6" nullable:"false" doc:"Of the routed delivery, at the plan's record." example:"[\"exhausted\"]"`
 	MissedBy       string          `json:"missed_by,omitempty" maxLength:"128" doc:"What this endpoint was to get and did not take, or was left out of while it was disabled or not registered yet."`
 	FailuresOf     string          `json:"failures_of,omitempty" maxLength:"128" doc:"What that replay could not deliver."`
 }
 
-func (s *ReplaySelect) selector() domain.ReplaySelector {
+func (s *ReplaySelect) selector(tenant string) (domain.ReplaySelector, error) {
 	out := domain.ReplaySelector{CreatedAfter: s.CreatedAfter.UTC(), CreatedBefore: s.CreatedBefore.UTC(),
+		OccurredAfter: s.OccurredAfter.UTC(), OccurredBefore: s.OccurredBefore.UTC(),
 		PositionAfter: s.PositionAfter, PositionBefore: s.PositionBefore, EventTypes: s.EventTypes,
-		EndpointIDs: s.EndpointIDs, EventIDs: s.EventIDs, Subject: s.Subject, MissedBy: s.MissedBy, FailuresOf: s.FailuresOf}
+		EndpointIDs: s.EndpointIDs, EventIDs: s.EventIDs, DeliveryIDs: s.DeliveryIDs, Subject: s.Subject,
+		MissedBy: s.MissedBy, FailuresOf: s.FailuresOf}
 	for _, status := range s.Status {
 		out.Status = append(out.Status, domain.DeliveryStatus(status))
 	}
-	return out
+	for _, cited := range []struct {
+		text string
+		ref  **domain.RecordRef
+	}{{s.AfterRecord, &out.After}, {s.BeforeRecord, &out.Before}} {
+		if cited.text == "" {
+			continue
+		}
+		ref, err := parseRef(cited.text)
+		if err != nil || ref.Stream.Tenant() != tenant {
+			return out, errNoBound
+		}
+		*cited.ref = &ref
+	}
+	return out, nil
 }
 
 func showSelect(s *domain.ReplaySelector) *ReplaySelect {
 	out := &ReplaySelect{CreatedAfter: s.CreatedAfter, CreatedBefore: s.CreatedBefore, PositionAfter: s.PositionAfter,
 		PositionBefore: s.PositionBefore, EventTypes: s.EventTypes, EndpointIDs: s.EndpointIDs, EventIDs: s.EventIDs,
-		Subject: s.Subject, MissedBy: s.MissedBy, FailuresOf: s.FailuresOf}
+		DeliveryIDs: s.DeliveryIDs, Subject: s.Subject, MissedBy: s.MissedBy, FailuresOf: s.FailuresOf,
+		OccurredAfter: s.OccurredAfter, OccurredBefore: s.OccurredBefore}
 	for _, status := range s.Status {
 		out.Status = append(out.Status, string(status))
+	}
+	if s.After != nil {
+		out.AfterRecord = showRef(*s.After)
+	}
+	if s.Before != nil {
+		out.BeforeRecord = showRef(*s.Before)
 	}
 	return out
 }

@@ -73,7 +73,11 @@ func (a *api) askReplay(ctx context.Context, c *caller, ask *NewReplay, route, k
 		return nil, domain.Refuse(domain.KindInvalid, "invalid_id", "the replay's id is not valid",
 			"use rpl_ and up to 124 characters of A-Z a-z 0-9 _ -, or leave it out")
 	}
-	content := domain.ReplayContent{Selector: ask.Select.selector(), Reason: ask.Reason}
+	selector, err := ask.Select.selector(c.tenant)
+	if err != nil {
+		return nil, err
+	}
+	content := domain.ReplayContent{Selector: selector, Reason: ask.Reason}
 	if !ask.DryRun && (ask.ID != "" || key != "") {
 		if out, err := a.askedBefore(ctx, c, id, &request, &content); out != nil || err != nil {
 			return out, err
@@ -90,6 +94,9 @@ func (a *api) askReplay(ctx context.Context, c *caller, ask *NewReplay, route, k
 	if ask.Digest != "" && ask.Digest != plan.Digest.String() {
 		return nil, domain.Refuse(domain.KindConflict, "plan_changed", "the plan is another than the digest is of",
 			"give as_of with it, as the dry run answered it; or look at a new dry run")
+	}
+	if content.Selector, err = a.Replays.Cite(ctx, c.tenant, content.Selector, spec.AsOf); err != nil {
+		return nil, err
 	}
 	planned := domain.ReplayPlanned{AsOf: ref, Count: plan.Count, Bytes: plan.Bytes, Skipped: plan.Skipped,
 		Digest: plan.Digest.String()}
@@ -189,6 +196,15 @@ func (a *api) askedBefore(ctx context.Context, c *caller, id string, want *domai
 		return nil, err
 	}
 	asked := *content
+	if had.Selector.PositionAfter == 0 && had.Selector.PositionBefore == 0 {
+		at, err := replays.Find(ctx, a.Store, r.Plan.AsOf)
+		if err != nil {
+			return nil, err
+		}
+		if asked.Selector, err = a.Replays.Cite(ctx, c.tenant, asked.Selector, at); err != nil {
+			return nil, err
+		}
+	}
 	if want.Match == domain.MatchNow && len(asked.Selector.EndpointIDs) == 0 {
 		had.Selector.EndpointIDs = nil // which were all that there were
 	}
@@ -256,6 +272,9 @@ func (a *api) writeReplay(ctx context.Context, c *caller, id string, facts []dom
 func showRef(r domain.RecordRef) string {
 	return fmt.Sprintf("%s@%d:%s", r.Record, r.Revision, r.Stream)
 }
+
+var errNoBound = domain.Refuse(domain.KindInvalid, "invalid_range", "after_record or before_record cites no record of yours",
+	"use them as a replay shows them, or position_after and position_before")
 
 var errNoRef = domain.Refuse(domain.KindInvalid, "invalid_as_of", "as_of cites no record",
 	"use as_of as a dry run has answered it, or leave it out")

@@ -145,12 +145,48 @@ func headsQuery(tenant string, r domain.EventRange, after domain.ReplayCursor, l
 	if !r.CreatedBefore.IsZero() {
 		sb.Where(sb.LessThan("created_at", r.CreatedBefore.UnixMicro()))
 	}
+	if s := within(sb, "timestamp", Span{r.OccurredAfter, r.OccurredBefore}); len(s) > 0 {
+		sb.Where(s...)
+	}
 	if after.Event != "" {
 		sb.Where("(created_at, id) >= (" + sb.Var(micros(after.At)) + ", " + sb.Var(after.Event) + ")")
 	}
 	sb.Select("id", "event", "size", "created_at", "position").From(table).OrderBy("created_at", "id").Limit(limit)
 	query, args := sb.Build()
 	return query, args, nil
+}
+
+// EventBefore names the last event up to the position, EventFrom the first one from it on; "" where there is none. All
+// the tenant's events are looked at: it is asked once for a plan, which does the same.
+func (p *Projections) EventBefore(ctx context.Context, tenant string, pos domain.Position) (string, error) {
+	return p.eventAt(ctx, "position <= ? ORDER BY position DESC", tenant, pos)
+}
+
+// EventFrom is described with EventBefore.
+func (p *Projections) EventFrom(ctx context.Context, tenant string, pos domain.Position) (string, error) {
+	return p.eventAt(ctx, "position >= ? ORDER BY position", tenant, pos)
+}
+
+func (p *Projections) eventAt(ctx context.Context, condition, tenant string, pos domain.Position) (string, error) {
+	ids, err := collect(ctx, p, "SELECT id FROM events WHERE tenant = ? AND "+condition+" LIMIT 1",
+		[]any{tenant, int64(pos)}, func(rows *sql.Rows, id *string) error { return rows.Scan(id) })
+	if err != nil || len(ids) == 0 {
+		return "", err
+	}
+	return ids[0], nil
+}
+
+// DeliveriesByID gives the deliveries of these ids that there are, with their event and endpoint.
+func (p *Projections) DeliveriesByID(ctx context.Context, tenant string, ids []string) ([]domain.Due, error) {
+	list, err := json.Marshal(ids)
+	if err != nil {
+		return nil, err
+	}
+	return collect(ctx, p, "SELECT id, event_id, endpoint_id FROM deliveries WHERE tenant = ? AND "+
+		"id IN (SELECT value FROM json_each(?))", []any{tenant, string(list)}, func(rows *sql.Rows, d *domain.Due) error {
+		d.Tenant = tenant
+		return rows.Scan(&d.Delivery, &d.Event, &d.Endpoint)
+	})
 }
 
 // DeliveriesTo names the deliveries of an event to an endpoint, whatever scheduled them.

@@ -54,12 +54,12 @@ func comparePair(p domain.PlannedPair, c domain.ReplayCursor) int {
 // failuresIn plans the failures of one page.
 func (pl *plan) failuresIn(ctx context.Context, page *domain.ReplayPageScheduled) ([]domain.PlannedPair, error) {
 	s := &pl.Selector
+	r := pl.looked
 	ids := make([]string, len(page.Pairs))
 	for i, p := range page.Pairs {
 		ids[i] = p.Event
 	}
-	r := domain.EventRange{IDs: ids, CreatedAfter: s.CreatedAfter, CreatedBefore: s.CreatedBefore,
-		After: s.PositionAfter, UpTo: pl.AsOf}
+	r.IDs = ids
 	heads, err := pl.Rows.EventHeads(ctx, pl.Tenant, r, domain.ReplayCursor{}, len(ids))
 	if err != nil {
 		return nil, fmt.Errorf("look up events: %w", err)

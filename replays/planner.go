@@ -23,6 +23,11 @@ type Rows interface {
 	Routed(ctx context.Context, tenant string, events []string) (map[string][]domain.Match, error)
 	// DeliveriesTo names the deliveries of an event to an endpoint, whatever scheduled them.
 	DeliveriesTo(ctx context.Context, tenant, event, endpoint string) ([]string, error)
+	// DeliveriesByID gives the deliveries of these ids that there are, with their event and endpoint.
+	DeliveriesByID(ctx context.Context, tenant string, ids []string) ([]domain.Due, error)
+	// EventBefore names the last event up to the position, EventFrom the first one from it on; "" where there is none.
+	EventBefore(ctx context.Context, tenant string, pos domain.Position) (string, error)
+	EventFrom(ctx context.Context, tenant string, pos domain.Position) (string, error)
 	// WaitFor returns once the rows hold every record up to the position.
 	WaitFor(ctx context.Context, pos domain.Position) error
 }
@@ -58,6 +63,8 @@ type plan struct {
 	endpoints map[string]*endpoint // as of Spec.AsOf
 	skipped   map[string]int
 	routes    map[string][]domain.Match // of the events that are being looked at
+	named     map[string][]domain.Match // by event, where deliveries are named
+	looked    domain.EventRange         // the events that are looked at
 }
 
 // endpoint is an endpoint as of the plan's position.
@@ -89,7 +96,10 @@ func (p *Planner) open(ctx context.Context, spec Spec) (*plan, error) {
 				"list them with: hookledger endpoint list")
 		}
 	}
-	return pl, nil
+	if err := pl.name(ctx); err != nil {
+		return nil, err
+	}
+	return pl, pl.bound(ctx)
 }
 
 // target refuses an endpoint that nothing can be sent to.
@@ -140,15 +150,7 @@ func (pl *plan) pairs(ctx context.Context, after domain.ReplayCursor) iter.Seq2[
 	if pl.Selector.FailuresOf != "" {
 		return pl.failures(ctx, after)
 	}
-	s := &pl.Selector
-	r := domain.EventRange{CreatedAfter: s.CreatedAfter, CreatedBefore: s.CreatedBefore, After: s.PositionAfter,
-		UpTo: pl.AsOf}
-	if s.PositionBefore > 0 {
-		r.UpTo = min(r.UpTo, s.PositionBefore-1)
-	}
-	if len(s.EventIDs) > 0 {
-		r.IDs = s.EventIDs
-	}
+	r := pl.looked
 	return func(yield func(domain.PlannedPair, error) bool) {
 		for from := after; ; {
 			heads, err := pl.Rows.EventHeads(ctx, pl.Tenant, r, from, headsPage)
@@ -189,7 +191,7 @@ func (pl *plan) pairs(ctx context.Context, after domain.ReplayCursor) iter.Seq2[
 
 // look reads where a page of events was routed to. The rows say the same as the ledger, and are together there.
 func (pl *plan) look(ctx context.Context, heads []domain.EventHead) (err error) {
-	if pl.Match != domain.MatchThen {
+	if pl.Match != domain.MatchThen || pl.named != nil {
 		return nil
 	}
 	var ids []string
@@ -255,10 +257,14 @@ func (pl *plan) sendable(ctx context.Context, ids []string) ([]string, error) {
 	return out, nil
 }
 
-// then follows the routing decision on the ledger.
+// then follows the routing decision on the ledger, or the deliveries that are named.
 func (pl *plan) then(ctx context.Context, h domain.EventHead) ([]string, error) {
 	var to []string
-	for _, m := range pl.routes[h.ID] {
+	routes := pl.routes[h.ID]
+	if pl.named != nil {
+		routes = pl.named[h.ID]
+	}
+	for _, m := range routes {
 		if len(pl.Selector.EndpointIDs) > 0 && !slices.Contains(pl.Selector.EndpointIDs, m.Endpoint) {
 			continue
 		}
@@ -277,7 +283,7 @@ func (pl *plan) then(ctx context.Context, h domain.EventHead) ([]string, error) 
 		to = append(to, m.Endpoint)
 	}
 	slices.Sort(to)
-	return pl.sendable(ctx, to)
+	return pl.sendable(ctx, slices.Compact(to)) // two deliveries that are named may have brought one event to one place
 }
 
 // now follows the configuration as of the plan's position.

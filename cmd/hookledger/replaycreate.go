@@ -23,7 +23,9 @@ const matchesNothing = "replay_matches_nothing"
 type replaying struct {
 	after, before              string
 	positionAfter, positionEnd uint64
+	occurredAfter, occurredEnd string
 	types, endpoints, events   []string
+	deliveries                 []string
 	subject, missedBy          string
 	failuresOf                 string
 	status                     []string
@@ -63,11 +65,14 @@ digest, whatever comes meanwhile.`,
 	flags := c.Flags()
 	flags.StringVar(&f.after, "created-after", "", "received later: a time (RFC 3339), or how long ago, such as 2h")
 	flags.StringVar(&f.before, "created-before", "", "received earlier, likewise")
+	flags.StringVar(&f.occurredAfter, "occurred-after", "", "that happened later, as their producers say: a time, or how long ago")
+	flags.StringVar(&f.occurredEnd, "occurred-before", "", "that happened earlier, likewise")
 	flags.Uint64Var(&f.positionAfter, "position-after", 0, "behind this position of the ledger")
 	flags.Uint64Var(&f.positionEnd, "position-before", 0, "before this position of the ledger")
 	flags.StringSliceVar(&f.types, "event", nil, "of this type, or pattern such as agent.*")
 	flags.StringSliceVar(&f.endpoints, "endpoint-id", nil, "that went to this endpoint")
 	flags.StringSliceVar(&f.events, "event-id", nil, "this event")
+	flags.StringSliceVar(&f.deliveries, "delivery-id", nil, "the event of this delivery, to where it went")
 	flags.StringVar(&f.subject, "subject", "", "about this subject")
 	flags.StringSliceVar(&f.status, "status", nil, "whose delivery is succeeded, exhausted, cancelled, pending, in_flight or retrying")
 	flags.StringVar(&f.missedBy, "missed-by", "", "that this endpoint missed")
@@ -105,7 +110,8 @@ was missed it says so, and exits 0.`,
 // body is what the API is asked with.
 func (f *replaying) body() (map[string]any, error) {
 	selected := map[string]any{}
-	for name, v := range map[string]string{"created_after": f.after, "created_before": f.before} {
+	for name, v := range map[string]string{"created_after": f.after, "created_before": f.before,
+		"occurred_after": f.occurredAfter, "occurred_before": f.occurredEnd} {
 		if v == "" {
 			continue
 		}
@@ -126,6 +132,7 @@ func (f *replaying) body() (map[string]any, error) {
 	given(selected, "event_types", f.types, len(f.types) > 0)
 	given(selected, "endpoint_ids", f.endpoints, len(f.endpoints) > 0)
 	given(selected, "event_ids", f.events, len(f.events) > 0)
+	given(selected, "delivery_ids", f.deliveries, len(f.deliveries) > 0)
 	given(selected, "subject", f.subject, f.subject != "")
 	given(selected, "status", f.status, len(f.status) > 0)
 	given(selected, "missed_by", f.missedBy, f.missedBy != "")
