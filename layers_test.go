@@ -36,6 +36,7 @@ var rooms = map[string][]string{
 	"delivery/channeltest":             {}, // stand-ins of the services that messages go to, which know nothing of us
 	"delivery":                         {"domain", "ledger", "vault", "ingest"},
 	"replays":                          {"domain", "ledger", "vault"},
+	"retire":                           {"domain", "ledger", "vault"},
 	"followups":                        {"domain", "ledger", "vault", "ingest"},
 	"audit/reconcile":                  {"domain", "ledger", "vault"},
 	"sources/agenfleet":                {"domain", "ledger", "vault", "ingest", "sources/pointer"},
@@ -46,9 +47,10 @@ var rooms = map[string][]string{
 	"httpapi": {"domain", "ledger", "vault", "ingest", "projections", "delivery", "replays", "sources/agenfleet",
 		"sources/cron", "sources/cloudevents", "audit/reconcile"},
 	"cmd/hookledger": {"domain", "ledger", "ledger/pebblestore", "ledger/eventstore", "ledger/storetest",
-		"ledger/ledgercopy", "vault", "ingest", "projections", "delivery", "delivery/channeltest", "replays", "followups",
-		"sources/agenfleet",
-		"sources/agenfleet/agenfleettest", "sources/cron", "sources/cloudevents", "audit/reconcile", "httpapi"},
+		"ledger/ledgercopy", "vault", "ingest", "projections", "delivery", "delivery/channeltest", "replays",
+		"followups", "retire",
+		"sources/agenfleet", "sources/agenfleet/agenfleettest", "sources/cron", "sources/cloudevents", "audit/reconcile",
+		"httpapi"},
 }
 
 // adapters are the libraries that bind us to something outside, and the only rooms that may import them.

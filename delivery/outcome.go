@@ -94,6 +94,7 @@ func classifyRest(err error, at phase) domain.ErrorCode {
 	case phaseRequest, phaseResponse:
 		text := err.Error()
 		if errors.Is(err, io.EOF) || strings.Contains(text, "server closed idle connection") ||
+			strings.Contains(text, "client conn could not be established") || // HTTP/2: it ended before the first request
 			strings.Contains(text, "EOF") && !errors.Is(err, io.ErrUnexpectedEOF) {
 			return domain.CodeReset
 		}

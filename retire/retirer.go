@@ -138,7 +138,7 @@ func (r *Retirer) retire(ctx context.Context, key domain.EndpointKey, due []doma
 	_, _, err := ledger.Execute(ctx, r.cfg.Store, stream, newEndpoint,
 		func(e *domain.Endpoint) ([]domain.Record, error) {
 			facts, because := e.Retire(ids, now)
-			s := domain.Stamp{At: now, Base: base, Actor: domain.System("secrets")}
+			s := domain.Stamp{At: now, Base: base, Actor: domain.System("retire")}
 			return s.Records(stream, key.Tenant, "", because, facts...), nil
 		})
 	return err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"maps"
 	"net/url"
 	"slices"
@@ -29,6 +30,12 @@ func endpointColumns() []output.Column[apiclient.Endpoint] {
 		detail("revision", func(e apiclient.Endpoint) string { return output.Int(e.Revision) }),
 		detail("created_at", func(e apiclient.Endpoint) string { return output.Time(e.CreatedAt) }),
 		detail("updated_at", func(e apiclient.Endpoint) string { return output.Time(e.UpdatedAt) }),
+		detail("signing", signingOf),
+		detail("public_key", func(e apiclient.Endpoint) string { return e.Signing.PublicKey }),
+		detail("headers", headersOf),
+		detail("auth", authOf),
+		detail("client_cert", clientCertOf),
+		detail("legacy_signature", legacyOf),
 		detail("secret", func(e apiclient.Endpoint) string { return e.Secret }),
 	}
 }
@@ -38,7 +45,7 @@ func newEndpoint(a *app) *cobra.Command {
 	return withRemote(group("endpoint", "Say who gets which events",
 		newEndpointList(a, r), newEndpointGet(a, r), newEndpointCreate(a, r), newEndpointUpdate(a, r), newEndpointDelete(a,
 			r),
-		newEndpointHistory(a, r),
+		newEndpointHistory(a, r), newEndpointKeys(a, r), newEndpointRotate(a, r),
 		newEndpointSwitch(a, r, "enable", "Let an endpoint's deliveries go on"),
 		newEndpointSwitch(a, r, "disable", "Hold an endpoint's deliveries back")), r)
 }
@@ -133,14 +140,20 @@ func (f *endpointFlags) body(cmd *cobra.Command) (map[string]any, error) {
 }
 
 func newEndpointCreate(a *app, r *remote) *cobra.Command {
-	f := &endpointFlags{}
+	f, demands, key := &endpointFlags{}, &demandFlags{}, &keyFlags{}
 	c := &cobra.Command{Use: "create", Short: "Register an endpoint; its signing secret is shown once",
 		Example: `  hookledger endpoint create --url https://example.com/hook --events "agent.*,cron.failed"
   hookledger endpoint create --url http://localhost:3000/ --events "*" --retry-schedule 1s,5s,1m
-  hookledger endpoint create --url https://example.com/hook --events "cron.*" --ordered --on-exhausted wait`, Args: args(),
+  hookledger endpoint create --url https://example.com/hook --events "cron.*" --ordered --on-exhausted wait
+  hookledger endpoint create --url https://n8n.example.com/webhook/7 --events "*" --header X-Api-Key=@key.txt
+  hookledger endpoint create --url https://example.com/hook --events "*" --secret-file the-secret-it-has.txt
+  hookledger endpoint create --url https://example.com/hook --events "*" --scheme v1a`, Args: args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			body, err := f.body(cmd)
 			if err != nil {
+				return err
+			}
+			if err := errors.Join(demands.into(a, body), key.into(body)); err != nil {
 				return err
 			}
 			c, err := a.connect(r)
@@ -154,24 +167,27 @@ func newEndpointCreate(a *app, r *remote) *cobra.Command {
 			if err := output.One(a.printer, endpointColumns(), out.Raw, out.Value); err != nil {
 				return err
 			}
-			if out.Value.Secret != "" {
-				a.note("keep the secret: it is not shown again, and the receiver needs it to check signatures")
-			}
+			a.noteSecret(&out.Value)
 			return nil
 		}}
 	f.flags(c)
+	demands.flags(c, false)
+	key.flags(c)
 	required(c, "url", "events")
 	return c
 }
 
 func newEndpointUpdate(a *app, r *remote) *cobra.Command {
-	f := &endpointFlags{}
+	f, demands := &endpointFlags{}, &demandFlags{}
 	revision := ""
 	c := &cobra.Command{Use: "update ID", Short: "Change an endpoint; what is not named stays",
 		Example: "  hookledger endpoint update ep_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C --events \"*\" --timeout 10s", Args: args("ID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			body, err := f.body(cmd)
 			if err != nil {
+				return err
+			}
+			if err := demands.into(a, body); err != nil {
 				return err
 			}
 			if len(body) == 0 {
@@ -193,6 +209,7 @@ func newEndpointUpdate(a *app, r *remote) *cobra.Command {
 			return output.One(a.printer, endpointColumns(), out.Raw, out.Value)
 		}}
 	f.flags(c)
+	demands.flags(c, true)
 	c.Flags().StringVar(&revision, "if-revision", "", "change it only if it is still at this revision")
 	return c
 }

@@ -22,6 +22,7 @@ import (
 	"hookledger/httpapi"
 	"hookledger/ingest"
 	"hookledger/projections"
+	"hookledger/retire"
 	"hookledger/sources/agenfleet"
 )
 
@@ -69,6 +70,7 @@ type server struct {
 	stopRefusals context.CancelFunc
 	stopDelivery context.CancelFunc
 	stopFollow   context.CancelFunc
+	following    context.Context // ends with stopFollow
 	https        []*http.Server
 	polled       chan struct{} // closed when no source is polled any more
 	refused      chan struct{} // closed when the counts of refused posts are written
@@ -152,6 +154,11 @@ func startServer(ctx context.Context, cfg serverConfig) (_ *server, err error) {
 			return nil, err
 		}
 	}
+	retirer, err := retire.New(retire.Config{Store: store, Vault: keys, Endpoints: s.proj.Directory(), Now: now,
+		Room: store.Room, Logger: s.log})
+	if err != nil {
+		return nil, err
+	}
 	again, err := newReplays(store, s.proj, bodies, keys, s.log)
 	if err != nil {
 		return nil, err
@@ -178,6 +185,7 @@ func startServer(ctx context.Context, cfg serverConfig) (_ *server, err error) {
 	}
 
 	s.run(deliver, again, sites)
+	s.group.Go(func() error { return part("retire", s.following, retirer.Run) })
 	s.poll(polls)
 	s.record(refusals)
 	s.URL = baseURL(listener, cfg.TLSCert != "")
@@ -197,7 +205,7 @@ func (s *server) run(deliver *delivery.Delivery, again nodeReplays, sites map[ne
 	s.failed = failed
 	followCtx, stopFollow := context.WithCancel(context.Background())
 	deliverCtx, stopDelivery := context.WithCancel(context.Background())
-	s.stopFollow, s.stopDelivery = stopFollow, stopDelivery
+	s.stopFollow, s.stopDelivery, s.following = stopFollow, stopDelivery, followCtx
 
 	s.group.Go(func() error { return part("projections", followCtx, s.proj.Run) })
 	if deliver != nil {

@@ -19,6 +19,7 @@ import (
 	"hookledger/domain"
 	"hookledger/ingest"
 	"hookledger/projections"
+	"hookledger/retire"
 	"hookledger/sources/agenfleet"
 	"hookledger/vault"
 )
@@ -32,6 +33,8 @@ var (
 	_ ingest.Directory   = (*projections.Directory)(nil)
 	_ ingest.Vault       = (*vault.Vault)(nil)
 	_ agenfleet.Sources  = (*projections.Directory)(nil)
+	_ retire.Endpoints   = (*projections.Directory)(nil)
+	_ retire.Vault       = (*vault.Vault)(nil)
 )
 
 // now is the clock of the whole process; the ledger keeps microseconds.

@@ -50,6 +50,42 @@ type Endpoint struct {
 	CreatedAt      time.Time         `json:"created_at"`
 	UpdatedAt      time.Time         `json:"updated_at"`
 	Secret         string            `json:"secret"` // shown once, by the answer that made it
+	Signing        Signing           `json:"signing"`
+	Headers        map[string]string `json:"headers"`
+	Auth           *struct {
+		Type string `json:"type"`
+	} `json:"auth"`
+	ClientCert *struct {
+		Subject  string    `json:"subject"`
+		NotAfter time.Time `json:"not_after"`
+		Expired  bool      `json:"expired"`
+	} `json:"client_cert"`
+	Legacy *struct {
+		Header string `json:"header"`
+		Prefix string `json:"prefix"`
+	} `json:"legacy_signature"`
+}
+
+// Signing is how an endpoint's requests are signed.
+type Signing struct {
+	Scheme    string `json:"scheme"`
+	KeyID     string `json:"key_id"`
+	PublicKey string `json:"public_key"`
+	Previous  []struct {
+		KeyID      string    `json:"key_id"`
+		Scheme     string    `json:"scheme"`
+		ValidUntil time.Time `json:"valid_until"`
+	} `json:"previous"`
+}
+
+// SigningKey is a key that signs an endpoint's requests.
+type SigningKey struct {
+	KeyID       string    `json:"key_id"`
+	Scheme      string    `json:"scheme"`
+	Status      string    `json:"status"`
+	Fingerprint string    `json:"fingerprint"`
+	PublicKey   string    `json:"public_key"`
+	ValidUntil  time.Time `json:"valid_until"`
 }
 
 type Event struct {
