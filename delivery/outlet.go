@@ -29,12 +29,25 @@ type outlet struct {
 
 func newOutlet(cfg EgressConfig, timeout time.Duration, log *slog.Logger) *outlet {
 	said, _ := lru.New[string, time.Time](hostsSaid) // errs for a size below 1 only
-	o := &outlet{Dialer: net.Dialer{Timeout: timeout, Control: newGuard(cfg).control, Resolver: cfg.Resolver},
+	return &outlet{Dialer: net.Dialer{Timeout: timeout, Control: newGuard(cfg).control, Resolver: resolver(cfg.Resolver)},
 		log: log, said: said}
-	if o.Resolver == nil {
-		o.Resolver = &net.Resolver{PreferGo: true}
+}
+
+// resolver asks as the given one does, or as the system is configured. Go's own leaves a question to a name server that
+// does not answer open for seconds after nobody wants to know any more; here its socket is closed with its context.
+func resolver(given *net.Resolver) *net.Resolver {
+	ask := (&net.Dialer{}).DialContext
+	if given != nil && given.Dial != nil {
+		ask = given.Dial
 	}
-	return o
+	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+		c, err := ask(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
+		return c, nil
+	}}
 }
 
 // nameError is what is said of a host's name that led nowhere, the same whatever the reason was.
