@@ -46,7 +46,6 @@ type History interface {
 	Replays(ctx context.Context, f projections.ReplayFilter) (projections.Page[domain.Replay], error)
 	Replay(ctx context.Context, tenant, id string) (domain.Replay, error)
 	ReplayProgress(ctx context.Context, tenant, id string) (domain.ReplayProgress, error)
-	ServiceLevels(ctx context.Context, f projections.ServiceLevelFilter) (projections.ServiceLevels, error)
 	Refusals(ctx context.Context, f projections.RefusalFilter) (projections.Page[domain.Refusal], error)
 	Reconciliations(ctx context.Context, l projections.List) (projections.Page[domain.Reconciliation], error)
 	Reconciliation(ctx context.Context, tenant, id string) (domain.Reconciliation, error)
@@ -115,6 +114,8 @@ type Config struct {
 	Room    func() error // refuses writes when the disk is nearly full; nil: there is always room
 	Ready   func() error // says why the node can't serve; nil: it can
 	Version string       // of the binary
+	// FollowUps says how what follows from deliveries is doing, for /readyz; nil: nothing is said.
+	FollowUps func() string
 	// LedgerID is shown by /readyz, so that an operator sees which ledger answers.
 	LedgerID string
 	Logger   *slog.Logger // internal errors; nil: slog.Default

@@ -53,6 +53,9 @@ var descriptions = map[string]string{
 		"256.",
 	"EndpointConfig.ordered": "One delivery after the other, in the order in which the events were received: the next " +
 		"begins when the one before has ended.",
+	"EndpointConfig.channel": "\"url\" marks a webhook as a channel of cron outputs: what becomes of a cron.completed on " +
+		"its way there is said by cron.delivered or cron.failed. Endpoints of the kinds slack, telegram and email are " +
+		"channels by themselves.",
 	"EndpointConfig.on_exhausted": "What those behind an exhausted delivery of an ordered endpoint do: go on, or wait " +
 		"until it is retried with success or cancelled.",
 }

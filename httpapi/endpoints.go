@@ -25,6 +25,7 @@ type EndpointConfig struct {
 	MaxInFlight   int               `json:"max_in_flight,omitempty" minimum:"0"`
 	Ordered       bool              `json:"ordered,omitempty"`
 	OnExhausted   string            `json:"on_exhausted,omitempty" enum:"continue,wait"`
+	Channel       string            `json:"channel,omitempty" enum:"url"`
 	Secret        string            `json:"secret,omitempty" maxLength:"128"`
 	Scheme        string            `json:"scheme,omitempty" enum:"v1,v1a"`
 	ReceiverDemands
@@ -47,6 +48,7 @@ type Endpoint struct {
 	MaxInFlight    int               `json:"max_in_flight,omitempty"`
 	Ordered        bool              `json:"ordered,omitempty"`
 	OnExhausted    string            `json:"on_exhausted,omitempty"`
+	Channel        string            `json:"channel,omitempty"`
 	Signing        domain.Signing    `json:"signing"`
 	Revision       domain.Revision   `json:"revision" doc:"Grows with each change; the ETag, for If-Match."`
 	CreatedAt      time.Time         `json:"created_at"`
@@ -152,7 +154,7 @@ func (a *api) showEndpoint(ctx context.Context, c *caller, e *domain.Endpoint) (
 	if e.Disabled {
 		status = "disabled"
 	}
-	return Endpoint{ID: e.ID, URL: url, Kind: cfg.Kind, Status: status, DisabledReason: e.DisabledReason,
+	return Endpoint{ID: e.ID, URL: url, Kind: cfg.Kind, Channel: cfg.ChannelName(), Status: status, DisabledReason: e.DisabledReason,
 		EventTypes: cfg.EventTypes, Description: cfg.Description, Metadata: cfg.Metadata,
 		RetrySchedule: append([]domain.Duration{}, cfg.RetrySchedule...), Timeout: cfg.Timeout, RateLimit: cfg.RateLimit,
 		MaxInFlight: cfg.MaxInFlight, Ordered: cfg.Ordered, OnExhausted: cfg.OnExhausted, Signing: cfg.Signing, Revision: e.Revision, CreatedAt: e.CreatedAt,

@@ -62,6 +62,8 @@ type Health struct {
 	Version  string `json:"version" doc:"Of the binary."`
 	LedgerID string `json:"ledger_id,omitempty" doc:"Which ledger answers."`
 	Disk     string `json:"disk,omitempty" doc:"ok, or why no event is taken and no attempt made for now; of /readyz."`
+	// FollowUps is about operational events, endpoints to be disabled, cron.delivered and cron.failed.
+	FollowUps string `json:"follow_ups,omitempty" doc:"ok, or how much of what follows from deliveries waits; of /readyz."`
 }
 
 func (a *api) livez(w http.ResponseWriter, _ *http.Request) {
@@ -86,7 +88,11 @@ func (a *api) readyz(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Cache-Control", "no-store")
-	writeJSON(w, http.StatusOK, Health{Status: "ok", Version: a.Version, LedgerID: a.LedgerID, Disk: a.disk()})
+	h := Health{Status: "ok", Version: a.Version, LedgerID: a.LedgerID, Disk: a.disk()}
+	if a.FollowUps != nil {
+		h.FollowUps = a.FollowUps()
+	}
+	writeJSON(w, http.StatusOK, h)
 }
 
 // disk says whether there is room. A node without any is ready all the same: it answers, and finishes what it began.

@@ -11,10 +11,9 @@ import (
 
 // Bounds of what the backlog holds in memory.
 const (
-	headSize  = 750              // waiting deliveries of one endpoint
-	lowHead   = headSize / 4     // below this the head is filled again
-	freshSize = 250              // and of those that came when the head was full
-	horizon   = 60 * time.Second // what is due later is left to the rows
+	headSize = 1000             // waiting deliveries of one endpoint
+	lowHead  = headSize / 4     // below this the head is filled again
+	horizon  = 60 * time.Second // what is due later is left to the rows
 	// maxFading bounds the deliveries that are remembered only because the rows are behind: beyond it the live fold
 	// waits for the rows.
 	maxFading = 250_000
@@ -32,8 +31,6 @@ type Backlog struct {
 	refill   chan struct{}          // cap 1: a queue may need rows
 	headSize int
 	low      int
-	// freshSize is how many are held beside the head.
-	freshSize int
 
 	mu     sync.Mutex // guards what stands below, queues and items included
 	queues map[domain.EndpointKey]*queue
@@ -70,7 +67,7 @@ type doubt struct {
 
 func newBacklog(now func() time.Time, end func() domain.Position) *Backlog {
 	return &Backlog{now: now, end: end, changed: make(chan struct{}, 1), refill: make(chan struct{}, 1),
-		headSize: headSize, low: lowHead, freshSize: freshSize, queues: map[domain.EndpointKey]*queue{}, items: map[string]*item{},
+		headSize: headSize, low: lowHead, queues: map[domain.EndpointKey]*queue{}, items: map[string]*item{},
 		orphans: map[string]orphan{}, resting: map[heldReplay]bool{}, orders: map[domain.EndpointKey]order{},
 		faded: make(chan struct{})}
 }
@@ -94,8 +91,8 @@ func (b *Backlog) Activate(now time.Time) (active []domain.EndpointKey, next tim
 	return active, next
 }
 
-// Take gives the endpoint's earliest due delivery, and where that is late, every second time one that is not; it then
-// is in flight until Return or Done. It says false when none is due or the endpoint is disabled: the endpoint then is inactive until Activate names it again.
+// Take gives the endpoint's earliest due delivery, which then is in flight until Return or Done. It says false when
+// none is due or the endpoint is disabled: the endpoint then is inactive until Activate names it again.
 func (b *Backlog) Take(ep domain.EndpointKey, now time.Time) (domain.Due, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -103,13 +100,21 @@ func (b *Backlog) Take(ep domain.EndpointKey, now time.Time) (domain.Due, bool) 
 	if q == nil {
 		return domain.Due{}, false
 	}
-	it := b.turnOf(q, now)
+	it := q.first(b.folded)
 	if it == nil || it.due > now.UnixMicro() {
-		q.active, q.onlyFresh = false, false
+		q.active = false
 		b.schedule(q)
 		return domain.Due{}, false
 	}
-	return b.take(q, it), true
+	q.remove(it)
+	it.state = flying
+	q.flying++
+	b.schedule(q)
+	if q.edged && len(q.head) < b.low {
+		signal(b.refill)
+	}
+	return domain.Due{Tenant: ep.Tenant, Endpoint: ep.Endpoint, Replay: ep.Replay, Delivery: it.id, Event: it.event,
+		DueAt: time.UnixMicro(it.due).UTC(), Revision: it.rev}, true
 }
 
 // Return gives back a delivery that was not dealt with; it is due again at the time given, or when what was decided
@@ -234,7 +239,10 @@ func (b *Backlog) settle(it *item) {
 
 // schedule brings the queue's time of waking up to date.
 func (b *Backlog) schedule(q *queue) {
-	first := b.wakeOf(q)
+	var first *item
+	if !q.active {
+		first = q.first(b.folded)
+	}
 	if first == nil {
 		if q.wakeIndex >= 0 {
 			heap.Remove(&b.wakes, q.wakeIndex)
@@ -307,7 +315,7 @@ func (b *Backlog) waitingInMemory() int {
 	defer b.mu.Unlock()
 	n := 0
 	for _, q := range b.queues {
-		n += len(q.head) + len(q.fresh)
+		n += len(q.head)
 	}
 	return n
 }

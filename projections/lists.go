@@ -209,16 +209,12 @@ func eventList(f EventFilter) *list {
 }
 
 // Deliveries lists deliveries. Those that wait at a disabled endpoint are held, and not pending or retrying; so are those
-// that are due at one whose breaker is open, or that asked for a pause, and those that a paused replay has scheduled.
+// that are due at one whose breaker is open, or that asked for a pause.
 func (p *Projections) Deliveries(ctx context.Context, f DeliveryFilter) (Page[DeliveryRow], error) {
-	holding, err := p.holding(ctx, f.Tenant)
-	if err != nil {
-		return Page[DeliveryRow]{}, err
-	}
-	l := deliveryList(f, holding)
+	l := deliveryList(f, p.holding(f.Tenant))
 	out, err := page(ctx, p.db, l, scanDelivery, func(d *DeliveryRow) cursor { return cursor{micros(d.CreatedAt), d.ID} })
 	for i := range out.Rows {
-		p.hold(&out.Rows[i], holding.paused)
+		p.hold(&out.Rows[i])
 	}
 	return out, err
 }

@@ -25,6 +25,7 @@ func endpointColumns() []output.Column[apiclient.Endpoint] {
 		detail("timeout", func(e apiclient.Endpoint) string { return e.Timeout }),
 		detail("rate_limit", func(e apiclient.Endpoint) string { return noZero(output.Float(e.RateLimit, 3)) }),
 		detail("max_in_flight", func(e apiclient.Endpoint) string { return output.NonZero(e.MaxInFlight) }),
+		detail("channel", func(e apiclient.Endpoint) string { return e.Channel }),
 		detail("ordered", func(e apiclient.Endpoint) string { return ordered(e.Ordered, e.OnExhausted) }),
 		detail("metadata", func(e apiclient.Endpoint) string { return joinPairs(e.Metadata) }),
 		detail("revision", func(e apiclient.Endpoint) string { return output.Int(e.Revision) }),
@@ -97,6 +98,7 @@ type endpointFlags struct {
 	rate                      float64
 	inFlight                  int
 	ordered                   bool
+	channel                   string
 	onExhausted               string
 }
 
@@ -110,6 +112,8 @@ func (f *endpointFlags) flags(c *cobra.Command) {
 	flags.StringSliceVar(&f.meta, "metadata", nil, "key=value, several times or separated by commas")
 	flags.Float64Var(&f.rate, "rate-limit", 0, "requests per second at most; 0: no limit")
 	flags.IntVar(&f.inFlight, "max-in-flight", 0, "attempts at once at most; 0: the server's default")
+	flags.StringVar(&f.channel, "channel", "", "url: this webhook is a channel of cron outputs; what becomes of them there "+
+		"is said by cron.delivered and cron.failed")
 	flags.BoolVar(&f.ordered, "ordered", false, "one delivery after the other, in the order of the events")
 	flags.StringVar(&f.onExhausted, "on-exhausted", "",
 		"what those behind an exhausted delivery do when ordered: continue (the default) or wait")
@@ -134,6 +138,7 @@ func (f *endpointFlags) body(cmd *cobra.Command) (map[string]any, error) {
 	given("metadata", "metadata", meta)
 	given("rate-limit", "rate_limit", f.rate)
 	given("max-in-flight", "max_in_flight", f.inFlight)
+	given("channel", "channel", f.channel)
 	given("ordered", "ordered", f.ordered)
 	given("on-exhausted", "on_exhausted", f.onExhausted)
 	return body, nil

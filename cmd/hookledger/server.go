@@ -82,6 +82,10 @@ type server struct {
 	bootstrapped atomic.Bool
 	closeOnce    sync.Once
 	closeErr     error
+
+	// Of what follows from records in other streams; nil where this node delivers nothing.
+	stopFollowUps context.CancelFunc
+	followedUp    chan struct{} // closed when it has ended
 }
 
 // closers are closed last to first.
@@ -159,6 +163,10 @@ func startServer(ctx context.Context, cfg serverConfig) (_ *server, err error) {
 	if err != nil {
 		return nil, err
 	}
+	following, err := newFollowUps(store, s.proj, in, bodies, registry, s.log)
+	if err != nil {
+		return nil, err
+	}
 	again, err := newReplays(store, s.proj, bodies, keys, s.log)
 	if err != nil {
 		return nil, err
@@ -171,7 +179,8 @@ func startServer(ctx context.Context, cfg serverConfig) (_ *server, err error) {
 	refusals := ingest.NewRefusals(ingest.RefusalsConfig{Store: store, Vault: keys, Room: store.Room, Now: now,
 		NewID: newID, Metrics: registry, Logger: s.log})
 	api := httpapi.Config{Refusals: refusals, Store: store, Ingest: in, Polls: polls, Projections: s.proj, Replays: again, Vault: keys,
-		Now: now, NewID: newID, Egress: cfg.Egress, Room: store.Room, Ready: s.ready, Version: version, LedgerID: s.LedgerID,
+		Now: now, NewID: newID, Egress: cfg.Egress, Room: store.Room, Ready: s.ready,
+		FollowUps: followUpsLate(following), Version: version, LedgerID: s.LedgerID,
 		Logger: s.log, Registry: registry, HideMetrics: admin != nil}
 	handler, err := httpapi.New(api)
 	if err != nil {
@@ -186,6 +195,9 @@ func startServer(ctx context.Context, cfg serverConfig) (_ *server, err error) {
 
 	s.run(deliver, again, sites)
 	s.group.Go(func() error { return part("retire", s.following, retirer.Run) })
+	if deliver != nil {
+		s.followUp(following)
+	}
 	s.poll(polls)
 	s.record(refusals)
 	s.URL = baseURL(listener, cfg.TLSCert != "")
@@ -303,6 +315,8 @@ func (s *server) Close() error {
 		s.stopDelivery()
 		if s.drained != nil {
 			<-s.drained
+			s.stopFollowUps()
+			<-s.followedUp
 		}
 		s.catchUp()
 		s.stopFollow()

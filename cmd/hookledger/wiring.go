@@ -17,6 +17,7 @@ import (
 
 	"hookledger/delivery"
 	"hookledger/domain"
+	"hookledger/followups"
 	"hookledger/ingest"
 	"hookledger/projections"
 	"hookledger/retire"
@@ -33,8 +34,13 @@ var (
 	_ ingest.Directory   = (*projections.Directory)(nil)
 	_ ingest.Vault       = (*vault.Vault)(nil)
 	_ agenfleet.Sources  = (*projections.Directory)(nil)
-	_ retire.Endpoints   = (*projections.Directory)(nil)
-	_ retire.Vault       = (*vault.Vault)(nil)
+
+	_ followups.Pending   = (*projections.Health)(nil)
+	_ followups.Poster    = (*ingest.Ingest)(nil)
+	_ followups.Directory = (*projections.Directory)(nil)
+	_ followups.Bodies    = (*ingest.Bodies)(nil)
+	_ retire.Endpoints    = (*projections.Directory)(nil)
+	_ retire.Vault        = (*vault.Vault)(nil)
 )
 
 // now is the clock of the whole process; the ledger keeps microseconds.

@@ -44,6 +44,7 @@ type Endpoint struct {
 	MaxInFlight    int               `json:"max_in_flight"`
 	Ordered        bool              `json:"ordered"`
 	OnExhausted    string            `json:"on_exhausted"`
+	Channel        string            `json:"channel"`
 	Status         string            `json:"status"`
 	DisabledReason string            `json:"disabled_reason"`
 	Revision       int64             `json:"revision"`
