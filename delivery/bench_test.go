@@ -46,6 +46,11 @@ func (b *benchBacklog) Take(domain.EndpointKey, time.Time) (domain.Due, bool) {
 	return d, true
 }
 
+func (b *benchBacklog) TakeFresh(ep domain.EndpointKey, now time.Time) (domain.Due, bool, bool) {
+	d, ok := b.Take(ep, now)
+	return d, false, ok
+}
+
 func (b *benchBacklog) Return(domain.Due, time.Time) { panic("returned") }
 func (b *benchBacklog) Done(domain.Due)              { b.left.Done() }
 

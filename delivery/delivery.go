@@ -30,8 +30,12 @@ type Backlog interface {
 	// Activate names the endpoints that came to hold something due and are not active; they are active from then on.
 	// next is when the next one will, zero where that is unknown or never.
 	Activate(now time.Time) (active []domain.EndpointKey, next time.Time)
-	// Take gives the endpoint's earliest due delivery. False: it has none, and is inactive until Activate names it again.
+	// Take gives a due delivery of the endpoint: the earliest, and each second time one that is not late where there is
+	// one. False: it has none, and is inactive until Activate names it again.
 	Take(ep domain.EndpointKey, now time.Time) (domain.Due, bool)
+	// TakeFresh gives a due delivery that is not late (domain.Due.Late). False: it has none, and is inactive; late says
+	// that it has late ones. Activate then names it for one that is not, and Take may be asked before.
+	TakeFresh(ep domain.EndpointKey, now time.Time) (d domain.Due, late, ok bool)
 	// Return gives a delivery back that was not dealt with: it is due again at the given time.
 	Return(d domain.Due, at time.Time)
 	// Done says that the delivery was dealt with; whatever follows for it comes from the ledger.
@@ -41,6 +45,12 @@ type Backlog interface {
 // Endpoints is this node's table of endpoints; what it gives is shared and immutable.
 type Endpoints interface {
 	Endpoint(tenant, id string) (*domain.Endpoint, bool)
+}
+
+// Gates says what an endpoint's health lets through. It is asked before each attempt, with a lock held: it is quick, and
+// never waits.
+type Gates interface {
+	Gate(tenant, endpoint string, now time.Time) domain.Gate
 }
 
 // Bodies opens events. An erased one gives vault.ErrErased.
@@ -81,6 +91,8 @@ type Config struct {
 	Store     ledger.Store
 	Backlog   Backlog
 	Endpoints Endpoints
+	Gates     Gates                   // nil: all are open
+	HostLimit func(tenant string) int // attempts of a tenant at once to one host; nil: the default
 	Bodies    Bodies
 	Vault     Vault
 	Room      func() error // refuses while the disk is nearly full; nil: never

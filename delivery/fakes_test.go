@@ -23,14 +23,18 @@ type memBacklog struct {
 	due     map[domain.EndpointKey][]domain.Due
 	active  map[domain.EndpointKey]bool
 	taken   map[string]bool
-	pending map[string]domain.Due // came by the fold while taken
-	known   map[string]domain.Due
-	returns int
+	// As projections.Backlog does: late deliveries take turns with others.
+	turn     map[domain.EndpointKey]bool
+	lateOnly map[domain.EndpointKey]bool // active again for one that is not late
+	pending  map[string]domain.Due       // came by the fold while taken
+	known    map[string]domain.Due
+	returns  int
 }
 
 func newMemBacklog() *memBacklog {
 	return &memBacklog{changed: make(chan struct{}, 1), due: map[domain.EndpointKey][]domain.Due{},
-		active: map[domain.EndpointKey]bool{}, taken: map[string]bool{}, pending: map[string]domain.Due{},
+		active: map[domain.EndpointKey]bool{}, turn: map[domain.EndpointKey]bool{},
+		lateOnly: map[domain.EndpointKey]bool{}, taken: map[string]bool{}, pending: map[string]domain.Due{},
 		known: map[string]domain.Due{}}
 }
 
@@ -69,11 +73,12 @@ func (b *memBacklog) put(d domain.Due) {
 func (b *memBacklog) Activate(now time.Time) (active []domain.EndpointKey, next time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for key, list := range b.due {
-		if b.active[key] || len(list) == 0 {
+	for key := range b.due {
+		first, ok := b.first(key, now)
+		if b.active[key] || !ok {
 			continue
 		}
-		if at := list[0].DueAt; !at.After(now) {
+		if at := first.DueAt; !at.After(now) {
 			active = append(active, key)
 			b.active[key] = true
 		} else if next.IsZero() || at.Before(next) {
@@ -96,9 +101,59 @@ func (b *memBacklog) Take(ep domain.EndpointKey, now time.Time) (domain.Due, boo
 		return domain.Due{}, false
 	}
 	d := list[0]
+	if b.turn[ep] = d.Late(now) && !b.turn[ep]; b.turn[ep] {
+		if d, ok := b.fresh(ep, now); ok {
+			return d, true
+		}
+	}
 	b.due[ep] = list[1:]
+	b.active[ep], b.lateOnly[ep] = true, false
 	b.taken[d.Delivery] = true
 	return d, true
+}
+
+func (b *memBacklog) TakeFresh(ep domain.EndpointKey, now time.Time) (domain.Due, bool, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if d, ok := b.fresh(ep, now); ok {
+		return d, false, true
+	}
+	late := len(b.due[ep]) > 0 && b.due[ep][0].Late(now)
+	b.active[ep], b.lateOnly[ep] = false, late
+	b.signal()
+	return domain.Due{}, late, false
+}
+
+// fresh takes the earliest delivery that is due and not late.
+func (b *memBacklog) fresh(ep domain.EndpointKey, now time.Time) (d domain.Due, ok bool) {
+	list := b.due[ep]
+	i, _ := slices.BinarySearchFunc(list, now.Add(-domain.LateAfter), func(d domain.Due, from time.Time) int {
+		return d.DueAt.Compare(from)
+	})
+	if i == len(list) || list[i].DueAt.After(now) {
+		return d, false
+	}
+	if d = list[i]; i == 0 {
+		b.due[ep] = list[1:]
+	} else {
+		b.due[ep] = slices.Delete(list, i, i+1)
+	}
+	b.active[ep], b.lateOnly[ep], b.taken[d.Delivery] = true, false, true
+	return d, true
+}
+
+// first is the earliest delivery for which an endpoint becomes active.
+func (b *memBacklog) first(key domain.EndpointKey, now time.Time) (domain.Due, bool) {
+	list, i := b.due[key], 0
+	if b.lateOnly[key] {
+		i, _ = slices.BinarySearchFunc(list, now.Add(-domain.LateAfter), func(d domain.Due, from time.Time) int {
+			return d.DueAt.Compare(from)
+		})
+	}
+	if i == len(list) {
+		return domain.Due{}, false
+	}
+	return list[i], true
 }
 
 func (b *memBacklog) Return(d domain.Due, at time.Time) {

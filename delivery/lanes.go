@@ -11,8 +11,8 @@ const (
 	// greed bounds an endpoint's attempts under way to this many times the places that are free: one endpoint alone
 	// comes to three quarters of the window, and however many crowd in, the next one finds a place.
 	greed = 3
-	// maxRatePark bounds how long a lane rests for its rate, so that a changed limit is seen soon.
-	maxRatePark = time.Second
+	// maxPark bounds how long a lane rests for its rate or its gate, so that a change is seen soon.
+	maxPark = time.Second
 )
 
 // place is where a lane waits.
@@ -24,7 +24,9 @@ const (
 	placeOwn                 // for the end of an attempt at its endpoint
 	placeSick                // for the end of an attempt of any sick lane
 	placeReplay              // for the end of an attempt of any replay
-	placeTimed               // for its rate
+	placeHost                // for the end of an attempt at its host
+	placeLate                // for the end of an attempt of any late delivery, or for one that is not late
+	placeTimed               // for its rate or its gate
 )
 
 // lane is one endpoint's place in the round, or that of what a replay sends there.
@@ -35,6 +37,8 @@ type lane struct {
 	place    place
 	inFlight int
 	sick     bool      // its last attempt timed out
+	allow    int       // attempts in flight beyond the first ones, see allowance
+	since    time.Time // an attempt of it ended last, or the first of those in flight began
 	wake     time.Time // while in placeTimed
 }
 
@@ -54,22 +58,31 @@ type lanes struct {
 	window         int
 	perEndpoint    int
 	endpoints      Endpoints
+	backlog        Backlog
+	gates          Gates
+	hostLimit      func(tenant string) int
 	inFlight       int
+	lateInFlight   int // deliveries that were late when they were taken, replays apart
 	sickInFlight   int // of the lanes that are sick
 	replayInFlight int // of replays
 	all            map[domain.EndpointKey]*lane
 	sites          map[domain.EndpointKey]*site // by the key without a replay
+	hosts          map[hostKey]*host
+	crowded        map[*host]struct{} // at which lanes wait
 	byTenant       map[string]*tenantRound
 	tenants        queue[*tenantRound]
 	sickWaiting    queue[*lane] // may hold lanes that left placeSick since
 	replayWaiting  queue[*lane] // in placeReplay
+	lateWaiting    queue[*lane] // may hold lanes that left placeLate since
 	ease           ease
 	timed          timedLanes
 }
 
-func newLanes(window, perEndpoint int, endpoints Endpoints, strained func() bool) *lanes {
-	return &lanes{window: window, perEndpoint: perEndpoint, endpoints: endpoints, ease: newEase(window, strained),
-		all: map[domain.EndpointKey]*lane{}, sites: map[domain.EndpointKey]*site{}, byTenant: map[string]*tenantRound{}}
+func newLanes(cfg *Config) *lanes {
+	return &lanes{window: cfg.Window, perEndpoint: cfg.MaxInFlightPerEndpoint, endpoints: cfg.Endpoints,
+		backlog: cfg.Backlog, gates: cfg.Gates, hostLimit: cfg.HostLimit, ease: newEase(cfg.Window, cfg.Strained),
+		all: map[domain.EndpointKey]*lane{}, sites: map[domain.EndpointKey]*site{}, byTenant: map[string]*tenantRound{},
+		hosts: map[hostKey]*host{}, crowded: map[*host]struct{}{}}
 }
 
 // activate puts an endpoint into the round.
@@ -86,7 +99,7 @@ func (s *lanes) activate(key domain.EndpointKey) {
 		s.all[key] = l
 		s.join(l)
 	}
-	if l.place == placeIdle {
+	if l.place == placeIdle || l.place == placeLate {
 		s.enter(l)
 	}
 }
@@ -100,17 +113,16 @@ func (s *lanes) enter(l *lane) {
 	}
 }
 
-// next takes the delivery whose turn it is; take is asked for a lane's earliest due one. Without one it answers nil,
-// and when a lane's rate allows the next, zero for never.
-func (s *lanes) next(now time.Time, take func(domain.EndpointKey) (domain.Due, bool)) (*item, time.Time) {
+// next takes the delivery whose turn it is. Without one it answers nil, and when a lane's rest is over, zero for never.
+func (s *lanes) next(now time.Time) (*item, time.Time) {
 	for len(s.timed) > 0 && !s.timed[0].wake.After(now) {
 		l, _ := heap.Pop(&s.timed).(*lane)
 		s.enter(l)
 	}
-	for s.inFlight < s.window && s.tenants.len() > 0 {
+	for s.inFlight < s.window && (s.tenants.len() > 0 || s.rouse()) {
 		t := s.tenants.front()
 		l := t.lanes.pop()
-		due, ok := s.admit(l, now, take)
+		due, ok := s.admit(l, now)
 		if ok {
 			l.place = placeRound
 			t.lanes.push(l)
@@ -133,7 +145,10 @@ func (s *lanes) next(now time.Time, take func(domain.EndpointKey) (domain.Due, b
 				s.replayInFlight++
 			}
 			s.ease.began(l.isReplay(), now)
-			return &item{due: due, lane: l}, time.Time{}
+			l.began(now)
+			it := &item{due: due, lane: l, host: l.site.host, late: !l.isReplay() && due.Late(now)}
+			s.began(it)
+			return it, time.Time{}
 		}
 	}
 	if len(s.timed) > 0 {
@@ -143,17 +158,21 @@ func (s *lanes) next(now time.Time, take func(domain.EndpointKey) (domain.Due, b
 }
 
 // admit gives the lane's delivery, or parks the lane.
-func (s *lanes) admit(l *lane, now time.Time, take func(domain.EndpointKey) (domain.Due, bool)) (domain.Due, bool) {
+func (s *lanes) admit(l *lane, now time.Time) (domain.Due, bool) {
 	limit, perSecond := s.perEndpoint, 0.0
 	e, known := s.endpoints.Endpoint(l.key.Tenant, l.key.Endpoint)
 	if known {
-		if e.Config.MaxInFlight > 0 {
-			limit = e.Config.MaxInFlight
+		limit, perSecond = s.limits(e), e.Config.RateLimit
+		s.locate(l.site, e)
+		places, wait := s.gate(l, now)
+		if wait > 0 {
+			s.rest(l, now, min(wait, maxPark))
+			return domain.Due{}, false
 		}
-		perSecond = e.Config.RateLimit
+		limit = min(limit, places)
 	}
 	// Who is parked for places has an attempt under way at its endpoint, whose end wakes it.
-	if l.site.full(l, limit) || l.inFlight >= greed*(s.window-s.inFlight) {
+	if l.site.full(l, limit) || s.crowdedBy(l, now) || l.inFlight >= greed*(s.window-s.inFlight) {
 		l.place = placeOwn
 		return domain.Due{}, false
 	}
@@ -167,16 +186,26 @@ func (s *lanes) admit(l *lane, now time.Time, take func(domain.EndpointKey) (dom
 		s.sickWaiting.push(l)
 		return domain.Due{}, false
 	}
-	r, wait := s.reserve(l, now, perSecond)
-	if wait > 0 {
-		l.place, l.wake = placeTimed, now.Add(min(wait, maxRatePark))
-		heap.Push(&s.timed, l)
+	if h := l.site.host; h != nil && h.inFlight >= s.hostPlaces(l.key.Tenant) {
+		l.place = placeHost
+		h.waiting.push(l)
+		s.crowded[h] = struct{}{}
 		return domain.Due{}, false
 	}
-	due, ok := take(l.key)
+	r, wait := s.reserve(l, now, perSecond)
+	if wait > 0 {
+		s.rest(l, now, min(wait, maxPark))
+		return domain.Due{}, false
+	}
+	due, late, ok := s.take(l, now)
 	if !ok {
 		if r != nil {
 			r.CancelAt(now)
+		}
+		if late {
+			l.place = placeLate
+			s.lateWaiting.push(l)
+			return domain.Due{}, false
 		}
 		l.place = placeIdle
 		if l.inFlight == 0 && (!known || e.Removed || l.isReplay()) {
@@ -186,11 +215,19 @@ func (s *lanes) admit(l *lane, now time.Time, take func(domain.EndpointKey) (dom
 	return due, ok
 }
 
+// lateShare is how much of the window late deliveries share.
+func (s *lanes) lateShare() int { return max(1, s.window/2) }
+
 // sickShare is how much of the window the sick lanes share.
 func (s *lanes) sickShare() int { return max(1, s.window/4) }
 
-// settle ends an attempt. tried says that something was sent, or tried to, so that timedOut tells how the endpoint is.
-func (s *lanes) settle(l *lane, tried, timedOut bool) {
+// settle ends an attempt. That it was tried says that something was sent, or tried to, so that timedOut tells how the
+// endpoint is.
+func (s *lanes) settle(it *item, now time.Time) {
+	l, tried, timedOut := it.lane, it.tried, it.timedOut
+	l.site.ended = now
+	l.ended(it, now)
+	s.ended(it)
 	s.inFlight--
 	l.inFlight--
 	l.site.inFlight--
@@ -216,6 +253,12 @@ func (s *lanes) settle(l *lane, tried, timedOut bool) {
 			s.enter(w)
 		}
 	})
+	s.rouse()
+}
+
+// rouse lets those go on that wait for a share in which places are free, and says whether there are any.
+func (s *lanes) rouse() bool {
+	before := s.tenants.len()
 	for free := s.ease.share - s.replayInFlight; free > 0 && s.replayWaiting.len() > 0; free-- {
 		s.enter(s.replayWaiting.pop())
 	}
@@ -225,6 +268,16 @@ func (s *lanes) settle(l *lane, tried, timedOut bool) {
 			free--
 		}
 	}
+	for free := s.lateShare() - s.lateInFlight; free > 0 && s.lateWaiting.len() > 0; {
+		if w := s.lateWaiting.pop(); w.place == placeLate {
+			s.enter(w)
+			free--
+		}
+	}
+	for h := range s.crowded {
+		s.admitTo(h)
+	}
+	return s.tenants.len() > before
 }
 
 func (s *lanes) forget(l *lane) {

@@ -15,8 +15,11 @@ type site struct {
 	own      *lane   // nil: nothing was routed there yet
 	again    []*lane // of replays, the one whose turn was longest ago first
 	inFlight int
-	replays  int           // of these
-	limiter  *rate.Limiter // nil: no limit
+	replays  int              // of these
+	limiter  *rate.Limiter    // nil: no limit
+	endpoint *domain.Endpoint // that the host is of
+	host     *host            // nil: not known
+	ended    time.Time        // the last attempt
 }
 
 // join puts a new lane to its site.
@@ -44,6 +47,7 @@ func (s *lanes) part(l *lane) {
 	at.again = slices.DeleteFunc(at.again, func(o *lane) bool { return o == l })
 	if at.own == nil && len(at.again) == 0 {
 		delete(s.sites, domain.EndpointKey{Tenant: l.key.Tenant, Endpoint: l.key.Endpoint})
+		s.leave(at)
 	}
 }
 

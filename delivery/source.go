@@ -47,7 +47,7 @@ var _ message.Subscriber = (*Source)(nil)
 func newSource(cfg *Config) *Source {
 	return &Source{backlog: cfg.Backlog, room: cfg.Room, now: cfg.Now, wake: make(chan struct{}, 1),
 		closing: make(chan struct{}), ended: make(chan struct{}),
-		lanes: newLanes(cfg.Window, cfg.MaxInFlightPerEndpoint, cfg.Endpoints, cfg.Strained)}
+		lanes: newLanes(cfg)}
 }
 
 // Subscribe starts the flow of messages; the topic is not looked at. The second subscription is refused.
@@ -153,7 +153,7 @@ func (s *Source) next(now time.Time) (*item, time.Duration) {
 	if wait := s.pausedTill.Sub(now); wait > 0 {
 		return nil, wait
 	}
-	it, wakeAt := s.lanes.next(now, func(key domain.EndpointKey) (domain.Due, bool) { return s.backlog.Take(key, now) })
+	it, wakeAt := s.lanes.next(now)
 	if it == nil && !wakeAt.IsZero() {
 		return nil, min(wakeAt.Sub(now), longestWait)
 	}
@@ -197,7 +197,7 @@ func (s *Source) free(it *item) {
 	if it.tried {
 		s.nacks = 0
 	}
-	s.lanes.settle(it.lane, it.tried, it.timedOut)
+	s.lanes.settle(it, s.now())
 	s.mu.Unlock()
 	select {
 	case s.wake <- struct{}{}:
@@ -222,6 +222,8 @@ type item struct {
 	context.Context // of the subscription
 	due             domain.Due
 	lane            *lane
+	host            *host // that it goes to; nil: not known
+	late            bool
 
 	// The handler writes these before it settles the item.
 	returnAt time.Time // not dealt with: due again then; zero: dealt with

@@ -254,7 +254,7 @@ func TestSourceKeepsTheEndpointsRate(t *testing.T) {
 		}
 		// A changed limit is seen within a second.
 		c.w.house.change("slow", func(e *domain.Endpoint) { e.Config.RateLimit = 0 })
-		<-time.After(maxRatePark)
+		<-time.After(maxPark)
 		if n := c.takeAll(); n < 50 {
 			t.Fatalf("%d came when the limit was lifted", n)
 		}

@@ -32,6 +32,13 @@ type Due struct {
 	Revision Revision
 }
 
+// LateAfter is how long a delivery must have been due to count as late: it is of an outage or of a time of holding, and
+// leaves half of what there is to those that happen now.
+const LateAfter = 10 * time.Second
+
+// Late says whether the delivery has been due for long.
+func (d *Due) Late(now time.Time) bool { return now.Sub(d.DueAt) > LateAfter }
+
 // EndpointKey names an endpoint across tenants, or what a replay sends to it.
 type EndpointKey struct {
 	Tenant   string

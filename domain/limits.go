@@ -11,8 +11,9 @@ const (
 	OnExhaustedWait     = "wait"     // the others wait until it is retried with success, or cancelled
 )
 
-// DefaultMaxInFlightPerHost bounds what a tenant that set nothing has under way to one host.
-const DefaultMaxInFlightPerHost = 256
+// DefaultMaxInFlightPerHost bounds what a tenant that set nothing has under way to one host: what one endpoint can
+// have by itself, however many of them aim there.
+const DefaultMaxInFlightPerHost = 512
 
 // Waits says that what stands behind an exhausted delivery of the endpoint waits for somebody.
 func (c *EndpointConfig) Waits() bool { return c.Ordered && c.OnExhausted == OnExhaustedWait }

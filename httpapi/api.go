@@ -46,6 +46,7 @@ type History interface {
 	Replays(ctx context.Context, f projections.ReplayFilter) (projections.Page[domain.Replay], error)
 	Replay(ctx context.Context, tenant, id string) (domain.Replay, error)
 	ReplayProgress(ctx context.Context, tenant, id string) (domain.ReplayProgress, error)
+	ServiceLevels(ctx context.Context, f projections.ServiceLevelFilter) (projections.ServiceLevels, error)
 	Refusals(ctx context.Context, f projections.RefusalFilter) (projections.Page[domain.Refusal], error)
 	Reconciliations(ctx context.Context, l projections.List) (projections.Page[domain.Reconciliation], error)
 	Reconciliation(ctx context.Context, tenant, id string) (domain.Reconciliation, error)

@@ -32,6 +32,7 @@ func build(cfg Config) (*api, error) {
 	a.registerKeys()
 	a.registerEvents()
 	a.registerRefusals()
+	a.registerServiceLevels()
 	a.registerEndpoints()
 	a.registerDeliveries()
 	a.registerAsOf()

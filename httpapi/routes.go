@@ -78,6 +78,7 @@ var routes = []route{
 
 	{"list-deliveries", "GET", "/v1/deliveries", scopeTenant, everyone},
 	{"get-delivery", "GET", "/v1/deliveries/{id}", scopeTenant, everyone},
+	{"get-service-levels", "GET", "/v1/service-levels", scopeTenant, readers},
 	{"list-open", "GET", "/v1/open-deliveries", scopeTenant, everyone},
 	{"retry-delivery", "POST", "/v1/deliveries/{id}/retry", scopeTenant, operators},
 	{"cancel-delivery", "POST", "/v1/deliveries/{id}/cancel", scopeTenant, operators},

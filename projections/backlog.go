@@ -11,9 +11,10 @@ import (
 
 // Bounds of what the backlog holds in memory.
 const (
-	headSize = 1000             // waiting deliveries of one endpoint
-	lowHead  = headSize / 4     // below this the head is filled again
-	horizon  = 60 * time.Second // what is due later is left to the rows
+	headSize  = 750              // waiting deliveries of one endpoint
+	lowHead   = headSize / 4     // below this the head is filled again
+	freshSize = 250              // and of those that came when the head was full
+	horizon   = 60 * time.Second // what is due later is left to the rows
 	// maxFading bounds the deliveries that are remembered only because the rows are behind: beyond it the live fold
 	// waits for the rows.
 	maxFading = 250_000
@@ -31,6 +32,8 @@ type Backlog struct {
 	refill   chan struct{}          // cap 1: a queue may need rows
 	headSize int
 	low      int
+	// freshSize is how many are held beside the head.
+	freshSize int
 
 	mu     sync.Mutex // guards what stands below, queues and items included
 	queues map[domain.EndpointKey]*queue
@@ -67,7 +70,7 @@ type doubt struct {
 
 func newBacklog(now func() time.Time, end func() domain.Position) *Backlog {
 	return &Backlog{now: now, end: end, changed: make(chan struct{}, 1), refill: make(chan struct{}, 1),
-		headSize: headSize, low: lowHead, queues: map[domain.EndpointKey]*queue{}, items: map[string]*item{},
+		headSize: headSize, low: lowHead, freshSize: freshSize, queues: map[domain.EndpointKey]*queue{}, items: map[string]*item{},
 		orphans: map[string]orphan{}, resting: map[heldReplay]bool{}, orders: map[domain.EndpointKey]order{},
 		faded: make(chan struct{})}
 }
@@ -91,8 +94,8 @@ func (b *Backlog) Activate(now time.Time) (active []domain.EndpointKey, next tim
 	return active, next
 }
 
-// Take gives the endpoint's earliest due delivery, which then is in flight until Return or Done. It says false when
-// none is due or the endpoint is disabled: the endpoint then is inactive until Activate names it again.
+// Take gives the endpoint's earliest due delivery, and where that is late, every second time one that is not; it then
+// is in flight until Return or Done. It says false when none is due or the endpoint is disabled: the endpoint then is inactive until Activate names it again.
 func (b *Backlog) Take(ep domain.EndpointKey, now time.Time) (domain.Due, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -100,21 +103,13 @@ func (b *Backlog) Take(ep domain.EndpointKey, now time.Time) (domain.Due, bool) 
 	if q == nil {
 		return domain.Due{}, false
 	}
-	it := q.first(b.folded)
+	it := b.turnOf(q, now)
 	if it == nil || it.due > now.UnixMicro() {
-		q.active = false
+		q.active, q.onlyFresh = false, false
 		b.schedule(q)
 		return domain.Due{}, false
 	}
-	q.remove(it)
-	it.state = flying
-	q.flying++
-	b.schedule(q)
-	if q.edged && len(q.head) < b.low {
-		signal(b.refill)
-	}
-	return domain.Due{Tenant: ep.Tenant, Endpoint: ep.Endpoint, Replay: ep.Replay, Delivery: it.id, Event: it.event,
-		DueAt: time.UnixMicro(it.due).UTC(), Revision: it.rev}, true
+	return b.take(q, it), true
 }
 
 // Return gives back a delivery that was not dealt with; it is due again at the time given, or when what was decided
@@ -239,10 +234,7 @@ func (b *Backlog) settle(it *item) {
 
 // schedule brings the queue's time of waking up to date.
 func (b *Backlog) schedule(q *queue) {
-	var first *item
-	if !q.active {
-		first = q.first(b.folded)
-	}
+	first := b.wakeOf(q)
 	if first == nil {
 		if q.wakeIndex >= 0 {
 			heap.Remove(&b.wakes, q.wakeIndex)
@@ -315,7 +307,7 @@ func (b *Backlog) waitingInMemory() int {
 	defer b.mu.Unlock()
 	n := 0
 	for _, q := range b.queues {
-		n += len(q.head)
+		n += len(q.head) + len(q.fresh)
 	}
 	return n
 }

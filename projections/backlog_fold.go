@@ -92,14 +92,21 @@ func (b *Backlog) routed(r *domain.Record, key domain.EndpointKey, delivery, eve
 	}
 	if p := q.place(r.Position, due, delivery); !b.keeps(q, p) {
 		// No row of it can be read before the rows have reached the record, so it needs not be remembered.
+		if b.takesFresh(q, due) {
+			b.keepFresh(newItem(r, q, delivery, event), due, r.Position)
+			return
+		}
 		p.id = strings.Clone(delivery)
 		q.lower(p)
 		q.miss(p, r.Position, b.held())
 		return
 	}
+	b.offer(newItem(r, q, delivery, event), due, r.Position)
+}
+
+func newItem(r *domain.Record, q *queue, delivery, event string) *item {
 	both := delivery + event // one allocation, and the record itself is not held in memory
-	b.offer(&item{queue: q, id: both[:len(delivery)], event: both[len(delivery):], rev: domain.NoStream,
-		line: r.Position}, due, r.Position)
+	return &item{queue: q, id: both[:len(delivery)], event: both[len(delivery):], rev: domain.NoStream, line: r.Position}
 }
 
 // started: an attempt is open. Where a handler of this node made it, the item is flying; else nobody here will close it
@@ -188,9 +195,10 @@ func (b *Backlog) orphan(it *item, r *domain.Record) {
 // removed ends what waits at an endpoint without an open attempt, as its rows are ended by the same record. What comes
 // to wait there later is offered: its handler ends it.
 func (b *Backlog) removed(q *queue, pos domain.Position) {
-	head := q.head
-	q.head, q.order = nil, order{}
+	head := slices.Concat(q.head, q.fresh)
+	q.head, q.fresh, q.order = nil, nil, order{}
 	for _, it := range head {
+		it.fresh = false
 		if it.open {
 			q.insert(it)
 			continue
@@ -225,7 +233,7 @@ func (b *Backlog) drop() {
 	}
 	b.gone = slices.DeleteFunc(b.gone, func(q *queue) bool {
 		q.settle(b.rows)
-		if used[q] || q.since > b.rows || len(q.head) > 0 || q.edged || q.active || q.wakeIndex >= 0 ||
+		if used[q] || q.since > b.rows || len(q.head) > 0 || len(q.fresh) > 0 || q.edged || q.active || q.wakeIndex >= 0 ||
 			q.behind.last != 0 || q.ahead.last != 0 {
 			return false
 		}

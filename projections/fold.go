@@ -16,6 +16,7 @@ type deliveryState struct {
 	createdAt   int64 // microseconds, as all times of rows
 	updatedAt   int64
 	completedAt int64
+	succeededAt int64 // for the first time
 	lastCode    int
 	lastError   domain.ErrorCode
 	replay      string          // that scheduled it
@@ -55,6 +56,7 @@ type batch struct {
 	replayOrder   []*replayState
 	reconciled    []domain.Reconciliation
 	refused       []domain.Refusal
+	fulfilled     []*deliveryState // that succeeded for the first time
 	// removed names the endpoint whose removal was folded last: its rows must be ended before anything else is folded.
 	removed *domain.Record
 	// orders are the endpoints' as of the last record; reordered is the one that changed last: its rows must be brought
@@ -241,6 +243,8 @@ func (b *batch) delivery(r *domain.Record) error {
 			return err
 		}
 		d.lastCode, d.lastError = 0, domain.CodeInterrupted
+	case *domain.DeliverySucceeded:
+		b.succeeded(d, r)
 	}
 	d.Evolve(r)
 	switch now := d.Status.Terminal(); {

@@ -1,6 +1,8 @@
 package projections
 
 import (
+	"context"
+	"database/sql"
 	"time"
 
 	"github.com/huandu/go-sqlbuilder"
@@ -8,8 +10,12 @@ import (
 	"hookledger/domain"
 )
 
-// HeldDisabled is why what waits at a disabled endpoint is held; the other reasons are domain.Hold….
-const HeldDisabled = "disabled"
+// HeldDisabled is why what waits at a disabled endpoint is held, HeldReplay why what a paused replay has scheduled is; the
+// other reasons are domain.Hold….
+const (
+	HeldDisabled = "disabled"
+	HeldReplay   = "replay_paused"
+)
 
 // Hold says why an endpoint's deliveries are held, and since when. A half-open breaker holds all but its probe. It is
 // empty where nothing is held.
@@ -30,15 +36,20 @@ func (h *Health) Hold(tenant, endpoint string, now time.Time) (reason string, si
 	return g.Hold, g.Since
 }
 
-// held are a tenant's endpoints that hold their deliveries back.
+// held are a tenant's endpoints, and its replays, that hold their deliveries back.
 type held struct {
-	disabled []any // all that waits
-	gated    []any // what is due
+	disabled []any                // all that waits
+	gated    []any                // what is due
+	paused   map[string]time.Time // replays, since when: all that waits
 	now      time.Time
 }
 
-func (p *Projections) holding(tenant string) held {
+func (p *Projections) holding(ctx context.Context, tenant string) (held, error) {
 	h := held{now: p.cfg.Now()}
+	var err error
+	if h.paused, err = p.pausedReplays(ctx, tenant); err != nil {
+		return h, err
+	}
 	if r, ok := p.directory.Routing(tenant); ok {
 		for _, e := range r.Endpoints {
 			if e.Disabled {
@@ -48,20 +59,37 @@ func (p *Projections) holding(tenant string) held {
 			}
 		}
 	}
-	return h
+	return h, nil
+}
+
+// pausedReplays says since when which of a tenant's replays are paused.
+func (p *Projections) pausedReplays(ctx context.Context, tenant string) (map[string]time.Time, error) {
+	out := map[string]time.Time{}
+	err := scanRows(ctx, p.db.r, "SELECT state FROM replays INDEXED BY replays_status WHERE tenant = ? AND status = ?",
+		[]any{tenant, string(domain.ReplayIsPaused)}, func(rows *sql.Rows) error {
+			var r domain.Replay
+			err := scanReplay(rows, &r)
+			out[r.ID] = r.UpdatedAt
+			return err
+		})
+	return out, p.db.broken(err)
 }
 
 // condition is that a delivery that waits is held.
 func (h *held) condition(sb *sqlbuilder.SelectBuilder) string {
-	return sb.Or(sb.In("endpoint_id", h.disabled...),
+	var paused []any
+	for id := range h.paused {
+		paused = append(paused, id)
+	}
+	return sb.Or(sb.In("endpoint_id", h.disabled...), sb.In("replay", paused...),
 		sb.And(sb.In("endpoint_id", h.gated...), sb.LessEqualThan("due_at", micros(h.now))))
 }
 
-func (h *held) none() bool { return len(h.disabled)+len(h.gated) == 0 }
+func (h *held) none() bool { return len(h.disabled)+len(h.gated)+len(h.paused) == 0 }
 
 // hold derives the status of what waits at an endpoint that holds it back: at a disabled one all of it, else what is
-// due and would start.
-func (p *Projections) hold(d *DeliveryRow) {
+// due and would start; and of what a paused replay has scheduled.
+func (p *Projections) hold(d *DeliveryRow, paused map[string]time.Time) {
 	if d.DueAt.IsZero() {
 		return
 	}
@@ -72,6 +100,10 @@ func (p *Projections) hold(d *DeliveryRow) {
 		if reason == HeldDisabled {
 			d.HeldSince = since
 		}
+		return
+	}
+	if since, is := paused[d.Replay]; is {
+		d.Status, d.Held, d.HeldSince = domain.StatusHeld, HeldReplay, since
 		return
 	}
 	if reason != "" && reason != HeldDisabled && !d.DueAt.After(now) {

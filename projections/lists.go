@@ -209,12 +209,16 @@ func eventList(f EventFilter) *list {
 }
 
 // Deliveries lists deliveries. Those that wait at a disabled endpoint are held, and not pending or retrying; so are those
-// that are due at one whose breaker is open, or that asked for a pause.
+// that are due at one whose breaker is open, or that asked for a pause, and those that a paused replay has scheduled.
 func (p *Projections) Deliveries(ctx context.Context, f DeliveryFilter) (Page[DeliveryRow], error) {
-	l := deliveryList(f, p.holding(f.Tenant))
+	holding, err := p.holding(ctx, f.Tenant)
+	if err != nil {
+		return Page[DeliveryRow]{}, err
+	}
+	l := deliveryList(f, holding)
 	out, err := page(ctx, p.db, l, scanDelivery, func(d *DeliveryRow) cursor { return cursor{micros(d.CreatedAt), d.ID} })
 	for i := range out.Rows {
-		p.hold(&out.Rows[i])
+		p.hold(&out.Rows[i], holding.paused)
 	}
 	return out, err
 }

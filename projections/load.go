@@ -16,7 +16,7 @@ const (
 	eventColumns = "tenant, created_at, id, event, schema_version, timestamp, source, sequence, size, deliveries, position"
 
 	deliveryColumns = "tenant, created_at, id, event_id, event, endpoint_id, status, attempts, due_at, updated_at, " +
-		"completed_at, last_code, last_error, revision, replay, position, line"
+		"completed_at, last_code, last_error, revision, replay, position, line, succeeded_at"
 
 	attemptColumns = "tenant, started_at, id, delivery_id, event_id, endpoint_id, n, trigger, forced, status, code, " +
 		"error_code, duration_us, remote_addr, late"
@@ -149,7 +149,8 @@ func (b *batch) loadDeliveries(ctx context.Context, q queryer, ids map[string][]
 		}
 		d := &deliveryState{stored: true, eventType: row.EventType, createdAt: micros(row.CreatedAt),
 			updatedAt: micros(row.UpdatedAt), completedAt: micros(row.CompletedAt), lastCode: row.LastCode,
-			lastError: row.LastError, replay: row.Replay, position: row.Routed, line: row.InLine}
+			lastError: row.LastError, replay: row.Replay, position: row.Routed, line: row.InLine,
+			succeededAt: micros(row.SucceededAt)}
 		d.Delivery = *domain.NewDelivery()
 		d.Tenant, d.ID, d.Event, d.Endpoint, d.Status = row.Tenant, row.ID, row.EventID, row.EndpointID, row.Status
 		d.Attempts, d.DueAt, d.Revision = row.Attempts, row.DueAt, row.Revision
@@ -191,10 +192,11 @@ func scanEvent(rows *sql.Rows, e *EventRow) error {
 }
 
 func scanDelivery(rows *sql.Rows, d *DeliveryRow) error {
-	var created, due, updated, completed int64
+	var created, due, updated, completed, succeeded int64
 	err := rows.Scan(&d.Tenant, &created, &d.ID, &d.EventID, &d.EventType, &d.EndpointID, &d.Status, &d.Attempts, &due,
 		&updated, &completed, &d.LastCode, &d.LastError, &d.Revision, &d.Replay,
-		&d.Routed, &d.InLine)
+		&d.Routed, &d.InLine, &succeeded)
+	d.SucceededAt = fromMicros(succeeded)
 	d.CreatedAt, d.DueAt, d.UpdatedAt, d.CompletedAt = fromMicros(created), fromMicros(due), fromMicros(updated),
 		fromMicros(completed)
 	return err

@@ -19,9 +19,11 @@ func (p *Projections) Event(ctx context.Context, tenant, id string) (EventRow, e
 func (p *Projections) Delivery(ctx context.Context, tenant, id string) (DeliveryRow, error) {
 	d, err := one(ctx, p, "delivery", "SELECT "+deliveryColumns+" FROM deliveries WHERE tenant = ? AND id = ?", tenant, id,
 		scanDelivery)
-	if err == nil {
-		p.hold(&d)
+	if err != nil {
+		return d, err
 	}
+	paused, err := p.pausedReplays(ctx, tenant)
+	p.hold(&d, paused)
 	return d, err
 }
 
@@ -36,12 +38,16 @@ func (p *Projections) EventDeliveries(ctx context.Context, tenant, event string)
 	if _, err := p.Event(ctx, tenant, event); err != nil {
 		return nil, err
 	}
+	paused, err := p.pausedReplays(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
 	out := []DeliveryRow{}
-	err := scanRows(ctx, p.db.r, "SELECT "+deliveryColumns+" FROM deliveries INDEXED BY deliveries_event "+
+	err = scanRows(ctx, p.db.r, "SELECT "+deliveryColumns+" FROM deliveries INDEXED BY deliveries_event "+
 		"WHERE tenant = ? AND event_id = ?", []any{tenant, event}, func(rows *sql.Rows) error {
 		var d DeliveryRow
 		err := scanDelivery(rows, &d)
-		p.hold(&d)
+		p.hold(&d, paused)
 		out = append(out, d)
 		return err
 	})

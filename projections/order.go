@@ -31,9 +31,10 @@ func (b *Backlog) reorder(r *domain.Record, c *domain.EndpointConfig) {
 	if q == nil {
 		return
 	}
-	head := q.head
-	q.head, q.order = nil, now
+	head := slices.Concat(q.head, q.fresh)
+	q.head, q.fresh, q.order = nil, nil, now
 	for _, it := range head {
+		it.fresh = false
 		if it.open {
 			q.insert(it)
 			continue

@@ -48,6 +48,7 @@ type item struct {
 	returned bool
 	// stuck: it is exhausted, and what stands behind it waits. It is never offered.
 	stuck  bool
+	fresh  bool // waits in its queue's fresh, and not in its head
 	fading bool // in the backlog's fading
 	// What was folded while it was flying; it holds once it comes back.
 	ended bool // it has ended, or what follows is another's
@@ -69,8 +70,12 @@ type lost struct {
 // the edge is in memory (in head, or flying), all others are left to the rows, which are complete for any place before
 // those of lost. Without an edge all are in memory.
 type queue struct {
-	key   domain.EndpointKey
-	head  []*item // in the order of their places
+	key  domain.EndpointKey
+	head []*item // in the order of their places
+	// fresh are some that came when the head was full, in the order of their places: those that happen now need not
+	// wait until all late ones are gone. They are behind the edge and in memory all the same, as open ones may be.
+	fresh []*item
+	turn  bool // the next one is taken from those that are not late
 	edged bool
 	edge  place
 	// What was left to the rows at a position beyond them: behind keeps its last until the rows have passed it, while
@@ -83,6 +88,7 @@ type queue struct {
 	decided       domain.Position // in an ordered queue: until this is folded, it is not known who is first
 	since         domain.Position // rows below it are of no use until they have reached it
 	active        bool            // Activate has named it, and Take has not yet said false
+	onlyFresh     bool            // its late ones must wait: it is active again for one that is not late
 	wake          int64           // when it next has something due; holds while it is in the backlog's wakes
 	wakeIndex     int             // in the backlog's wakes; -1: not there
 }
@@ -111,6 +117,16 @@ func (q *queue) insert(it *item) {
 
 // remove takes a waiting item out of the head.
 func (q *queue) remove(it *item) {
+	if it.fresh {
+		it.fresh = false
+		if i := slices.Index(q.fresh, it); i > 0 {
+			q.fresh = slices.Delete(q.fresh, i, i+1)
+		} else {
+			q.fresh[0] = nil
+			q.fresh = q.fresh[1:]
+		}
+		return
+	}
 	if len(q.head) > 0 && q.head[0] == it {
 		q.pop()
 		return
@@ -120,16 +136,10 @@ func (q *queue) remove(it *item) {
 	}
 }
 
-// first is the delivery whose turn is next, nil where none may be taken; folded is what the live fold has taken in. In
-// an ordered queue that is the first of the line, and it is nobody's turn while an attempt is under way, and while it is
-// not known how the last one ended, or who stands before.
+// first is the first delivery of an ordered queue's line, nil where it is nobody's turn: while an attempt is under way,
+// and while it is not known how the last one ended, or who stands before; folded is what the live fold has taken in.
 func (q *queue) first(folded domain.Position) *item {
-	switch {
-	case q.rests() || len(q.head) == 0:
-		return nil
-	case !q.order.ordered:
-		return q.head[0]
-	case q.flying > 0 || q.decided > folded:
+	if len(q.head) == 0 || q.flying > 0 || q.decided > folded {
 		return nil
 	}
 	if i := slices.IndexFunc(q.head, func(it *item) bool { return it.open }); i >= 0 {

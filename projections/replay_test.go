@@ -83,6 +83,22 @@ func TestReplaysAreFolded(t *testing.T) {
 			t.Errorf("%+v", d)
 		}
 	}
+	held, err := p.Deliveries(ctx, DeliveryFilter{List: List{Tenant: ten}, Status: domain.StatusHeld})
+	if err != nil || len(held.Rows) != 1 || held.Rows[0].ID != deliveries[3] || held.Rows[0].Held != HeldReplay ||
+		!held.Rows[0].HeldSince.Equal(l.now()) {
+		t.Errorf("what waits for the paused replay: %+v, %v", held.Rows, err)
+	}
+	if d, err := p.Delivery(ctx, ten, deliveries[3]); err != nil || d.Status != domain.StatusHeld {
+		t.Errorf("%+v, %v", d, err)
+	}
+	all, err := p.EventDeliveries(ctx, ten, events[3])
+	if err != nil || len(all) != 2 || all[0].Status != domain.StatusPending || all[1].Status != domain.StatusHeld {
+		t.Errorf("%+v, %v", all, err)
+	}
+	waiting, err := p.Deliveries(ctx, DeliveryFilter{List: List{Tenant: ten}, Status: domain.StatusPending, Replay: rpl1})
+	if err != nil || len(waiting.Rows) != 0 {
+		t.Errorf("%+v, %v", waiting.Rows, err)
+	}
 	open, err := p.ReplayDeliveries(ctx, ten, rpl1, "", 10, domain.StatusPending, domain.StatusRetrying,
 		domain.StatusInFlight)
 	if err != nil || len(open) != 2 {

@@ -97,6 +97,7 @@ type DeliveryRow struct {
 	CreatedAt   time.Time
 	UpdatedAt   time.Time
 	CompletedAt time.Time // zero while it has not ended
+	SucceededAt time.Time // for the first time; zero: it has not
 	LastCode    int       // status of the last response; 0 where the last attempt got none
 	LastError   domain.ErrorCode
 	Revision    domain.Revision // of its stream; NoStream: never tried

@@ -27,7 +27,7 @@ type table struct {
 var (
 	eventTable    = newTable("events", eventColumns, "tenant, created_at, id", "deliveries")
 	deliveryTable = newTable("deliveries", deliveryColumns, "tenant, id", "status", "attempts", "due_at", "updated_at",
-		"completed_at", "last_code", "last_error", "revision", "line")
+		"completed_at", "last_code", "last_error", "revision", "line", "succeeded_at")
 	attemptTable = newTable("attempts", attemptColumns, "tenant, id", "status", "code", "error_code", "duration_us",
 		"remote_addr", "late")
 )
@@ -96,6 +96,9 @@ func (w *writer) write(ctx context.Context, b *batch) (int, error) {
 	if err := writeAll(ctx, w, deliveryTable, b.deliveryOrder); err != nil {
 		return 0, fmt.Errorf("write deliveries: %w", err)
 	}
+	if err := w.writeLevels(ctx, b.fulfilled); err != nil {
+		return 0, fmt.Errorf("write service levels: %w", err)
+	}
 	if err := writeAll(ctx, w, attemptTable, b.attemptOrder); err != nil {
 		return 0, fmt.Errorf("write attempts: %w", err)
 	}
@@ -119,7 +122,7 @@ func (w *writer) write(ctx context.Context, b *batch) (int, error) {
 	}
 	b.eventOrder, b.deliveryOrder, b.attemptOrder, b.config = b.eventOrder[:0], b.deliveryOrder[:0], b.attemptOrder[:0],
 		nil
-	b.replayOrder, b.reconciled, b.refused = b.replayOrder[:0], nil, nil
+	b.replayOrder, b.reconciled, b.refused, b.fulfilled = b.replayOrder[:0], nil, nil, nil
 	return n, nil
 }
 
@@ -185,7 +188,7 @@ func (e *eventState) appendArgs(args []any) []any {
 func (d *deliveryState) appendArgs(args []any) []any {
 	return append(args, d.Tenant, d.createdAt, d.ID, d.Event, d.eventType, d.Endpoint, string(d.Status), d.Attempts,
 		d.dueAt(), d.updatedAt, d.completedAt, d.lastCode, string(d.lastError), int64(d.Revision), d.replay,
-		int64(d.position), d.line)
+		int64(d.position), d.line, d.succeededAt)
 }
 
 func (a *attemptState) appendArgs(args []any) []any {

@@ -83,7 +83,8 @@ func newQuery(a *app) *cobra.Command {
 	filterOnly(attempts, "status", "only in_flight, succeeded, failed or interrupted ones")
 	filterOnly(attempts, "delivery-status", "only those of deliveries that are pending, succeeded, exhausted, …")
 	return withRemote(group("query", "Find any event, delivery or attempt by any mix of conditions",
-		events, deliveries, attempts, newQueryEvent(a, r), newQueryOpen(a, r), newQueryRouting(a, r)), r)
+		events, deliveries, attempts, newQueryEvent(a, r), newQueryOpen(a, r), newQueryRouting(a, r),
+		newQueryServiceLevels(a, r)), r)
 }
 
 // filterOnly adds a flag that one of the lists takes.
