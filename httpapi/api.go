@@ -57,6 +57,8 @@ type History interface {
 	AsOf(ctx context.Context, tenant string) (domain.Position, domain.RecordRef, error)
 	EndpointAt(ctx context.Context, tenant, id string, cut projections.Cut) (*domain.Endpoint, bool, error)
 	RoutingAt(ctx context.Context, tenant string, cut projections.Cut) (*domain.Routing, bool, error)
+	EndpointHealth(ctx context.Context, tenant, id string) (projections.HealthView, error)
+	HealthAt(ctx context.Context, tenant, id string, cut projections.Cut) (projections.HealthView, error)
 	OpenAt(ctx context.Context, f projections.OpenFilter) (projections.Page[projections.DeliveryRow], error)
 	Status() []projections.ProjectionStatus
 	// WaitFor returns once the rows hold every record up to the position.

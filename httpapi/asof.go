@@ -65,6 +65,7 @@ func (a *api) registerAsOf() {
 	register(a, operation{id: "list-endpoint-history", tag: "Endpoints", summary: "List an endpoint's changes",
 		description: "Each with who made it, and with each field before and after. A removed endpoint keeps its history."},
 		a.listEndpointHistory)
+	a.registerHealth()
 }
 
 func (a *api) getRouting(ctx context.Context, c *caller, in *struct {

@@ -16,6 +16,7 @@ type Delivery struct {
 	EndpointID    string           `json:"endpoint_id" example:"ep_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C"`
 	Status        string           `json:"status" enum:"pending,in_flight,retrying,held,succeeded,exhausted,cancelled"`
 	AttemptCount  int              `json:"attempt_count" doc:"Attempts begun so far."`
+	Held          *Held            `json:"held,omitempty" doc:"Why it is held, and since when."`
 	NextAttemptAt *time.Time       `json:"next_attempt_at,omitempty" doc:"While it has not ended."`
 	Code          int              `json:"code,omitempty" doc:"HTTP status of the last response." example:"200"`
 	ErrorCode     string           `json:"error_code,omitempty" doc:"Why the last attempt failed." example:"timeout"`
@@ -32,16 +33,9 @@ type deliveryOutput struct {
 	Body Delivery
 }
 
-// showDelivery shows a row. A delivery whose endpoint is disabled waits for that, whatever its row says.
 func (a *api) showDelivery(r *projections.DeliveryRow) Delivery {
-	status := r.Status
-	if status == domain.StatusPending || status == domain.StatusRetrying {
-		if e, ok := a.Directory.Endpoint(r.Tenant, r.EndpointID); ok && e.Disabled && e.Exists() {
-			status = domain.StatusHeld
-		}
-	}
-	return Delivery{ID: r.ID, EventID: r.EventID, Event: r.EventType, EndpointID: r.EndpointID, Status: string(status),
-		AttemptCount: r.Attempts, NextAttemptAt: timeOrNil(r.DueAt), Code: r.LastCode, ErrorCode: string(r.LastError),
+	return Delivery{ID: r.ID, EventID: r.EventID, Event: r.EventType, EndpointID: r.EndpointID,
+		Status: string(r.Status), Held: heldOf(r), AttemptCount: r.Attempts, NextAttemptAt: timeOrNil(r.DueAt), Code: r.LastCode, ErrorCode: string(r.LastError),
 		CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt, CompletedAt: timeOrNil(r.CompletedAt),
 		ReplayID: r.Replay}
 }

@@ -56,6 +56,12 @@ var descriptions = map[string]string{
 	"EndpointConfig.channel": "\"url\" marks a webhook as a channel of cron outputs: what becomes of a cron.completed on " +
 		"its way there is said by cron.delivered or cron.failed. Endpoints of the kinds slack, telegram and email are " +
 		"channels by themselves.",
+	"EndpointConfig.disable_after": "After so long of nothing but failures the endpoint is disabled; 0s: never; absent: " +
+		"the server's default, 120h unless it sets another.",
+	"EndpointHealth.places": "At most so many attempts at once, for it said that it has too much to do, or was down; " +
+		"absent: no bound but its own. A half-open breaker has one.",
+	"EndpointHealth.consecutive_failures": "Failures since the last success.",
+	"HealthWindow.p50_ms":                 "Of whole attempts, failed ones too, in milliseconds; exact to half of itself.",
 	"EndpointConfig.on_exhausted": "What those behind an exhausted delivery of an ordered endpoint do: go on, or wait " +
 		"until it is retried with success or cancelled.",
 }

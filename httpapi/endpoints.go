@@ -25,6 +25,7 @@ type EndpointConfig struct {
 	MaxInFlight   int               `json:"max_in_flight,omitempty" minimum:"0"`
 	Ordered       bool              `json:"ordered,omitempty"`
 	OnExhausted   string            `json:"on_exhausted,omitempty" enum:"continue,wait"`
+	DisableAfter  *domain.Duration  `json:"disable_after,omitempty" example:"120h"`
 	Channel       string            `json:"channel,omitempty" enum:"url"`
 	Secret        string            `json:"secret,omitempty" maxLength:"128"`
 	Scheme        string            `json:"scheme,omitempty" enum:"v1,v1a"`
@@ -48,6 +49,7 @@ type Endpoint struct {
 	MaxInFlight    int               `json:"max_in_flight,omitempty"`
 	Ordered        bool              `json:"ordered,omitempty"`
 	OnExhausted    string            `json:"on_exhausted,omitempty"`
+	DisableAfter   *domain.Duration  `json:"disable_after,omitempty" example:"120h"`
 	Channel        string            `json:"channel,omitempty"`
 	Signing        domain.Signing    `json:"signing"`
 	Revision       domain.Revision   `json:"revision" doc:"Grows with each change; the ETag, for If-Match."`
@@ -157,7 +159,7 @@ func (a *api) showEndpoint(ctx context.Context, c *caller, e *domain.Endpoint) (
 	return Endpoint{ID: e.ID, URL: url, Kind: cfg.Kind, Channel: cfg.ChannelName(), Status: status, DisabledReason: e.DisabledReason,
 		EventTypes: cfg.EventTypes, Description: cfg.Description, Metadata: cfg.Metadata,
 		RetrySchedule: append([]domain.Duration{}, cfg.RetrySchedule...), Timeout: cfg.Timeout, RateLimit: cfg.RateLimit,
-		MaxInFlight: cfg.MaxInFlight, Ordered: cfg.Ordered, OnExhausted: cfg.OnExhausted, Signing: cfg.Signing, Revision: e.Revision, CreatedAt: e.CreatedAt,
+		MaxInFlight: cfg.MaxInFlight, Ordered: cfg.Ordered, OnExhausted: cfg.OnExhausted, DisableAfter: cfg.DisableAfter, Signing: cfg.Signing, Revision: e.Revision, CreatedAt: e.CreatedAt,
 		UpdatedAt: e.UpdatedAt, ShownDemands: a.showDemands(cfg), ShownDestination: to}, nil
 }
 

@@ -24,7 +24,8 @@ type createEndpointInput struct {
 func (in *EndpointConfig) config(t target) domain.EndpointConfig {
 	cfg := domain.EndpointConfig{Kind: t.kind, Scheme: t.scheme, Host: t.host, Description: in.Description,
 		Metadata: in.Metadata, EventTypes: in.EventTypes, RetrySchedule: in.RetrySchedule, Timeout: in.Timeout,
-		RateLimit: in.RateLimit, MaxInFlight: in.MaxInFlight, Ordered: in.Ordered, OnExhausted: in.OnExhausted}
+		RateLimit: in.RateLimit, MaxInFlight: in.MaxInFlight, Ordered: in.Ordered, OnExhausted: in.OnExhausted,
+		DisableAfter: in.DisableAfter}
 	cfg.Channel = in.Channel
 	if cfg.RetrySchedule == nil {
 		cfg.RetrySchedule = domain.DefaultRetrySchedule()
@@ -41,7 +42,8 @@ func sameConfig(a, b *domain.EndpointConfig) bool {
 	return a.Kind == b.Kind && a.Channel == b.Channel && a.Scheme == b.Scheme && a.Host == b.Host && a.Description == b.Description &&
 		maps.Equal(a.Metadata, b.Metadata) && slices.Equal(a.EventTypes, b.EventTypes) &&
 		slices.Equal(a.RetrySchedule, b.RetrySchedule) && a.Timeout == b.Timeout && a.RateLimit == b.RateLimit &&
-		a.MaxInFlight == b.MaxInFlight && (a.Credential == nil) == (b.Credential == nil) && a.Ordered == b.Ordered && a.OnExhausted == b.OnExhausted
+		a.MaxInFlight == b.MaxInFlight && (a.Credential == nil) == (b.Credential == nil) && a.Ordered == b.Ordered && a.OnExhausted == b.OnExhausted &&
+		sameDuration(a.DisableAfter, b.DisableAfter)
 }
 
 // seal seals an endpoint's content for the record that will carry it.
@@ -258,7 +260,7 @@ func (a *api) configOf(ctx context.Context, e *domain.Endpoint) (EndpointConfig,
 	c := &e.Config
 	out := EndpointConfig{EventTypes: c.EventTypes, Description: c.Description, Metadata: c.Metadata,
 		RetrySchedule: c.RetrySchedule, Timeout: c.Timeout, RateLimit: c.RateLimit, MaxInFlight: c.MaxInFlight,
-		Ordered: c.Ordered, OnExhausted: c.OnExhausted}
+		Ordered: c.Ordered, OnExhausted: c.OnExhausted, DisableAfter: c.DisableAfter}
 	out.Channel = c.Channel
 	out.ReceiverDemands = demandsOf(c)
 	content, err := a.openEndpoint(ctx, c, vault.Place{Tenant: e.Tenant, Stream: domain.EndpointStream(e.Tenant, e.ID),

@@ -70,6 +70,7 @@ var routes = []route{
 	{"get-endpoint", "GET", "/v1/endpoints/{id}", scopeTenant, readers},
 	{"update-endpoint", "PATCH", "/v1/endpoints/{id}", scopeTenant, operators},
 	{"delete-endpoint", "DELETE", "/v1/endpoints/{id}", scopeTenant, operators},
+	{"get-endpoint-health", "GET", "/v1/endpoints/{id}/health", scopeTenant, readers},
 	{"list-endpoint-history", "GET", "/v1/endpoints/{id}/history", scopeTenant, readers},
 	{"list-endpoint-keys", "GET", "/v1/endpoints/{id}/keys", scopeTenant, everyone},
 	{"rotate-endpoint-secret", "POST", "/v1/endpoints/{id}/rotate-secret", scopeTenant, operators},

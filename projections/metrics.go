@@ -49,7 +49,7 @@ var (
 type collector struct{ p *Projections }
 
 func (c collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{lagSeconds, lagPositions, stoppedDesc, backlogHeld} {
+	for _, d := range append([]*prometheus.Desc{lagSeconds, lagPositions, stoppedDesc, backlogHeld}, healthDescs...) {
 		ch <- d
 	}
 }
@@ -64,6 +64,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(lagPositions, prometheus.GaugeValue, float64(s.Head-s.Position), s.Name)
 		ch <- prometheus.MustNewConstMetric(stoppedDesc, prometheus.GaugeValue, stopped, s.Name)
 	}
+	c.p.collectHealth(ch)
 	ch <- prometheus.MustNewConstMetric(backlogHeld, prometheus.GaugeValue, float64(c.p.backlog.waitingInMemory()))
 }
 

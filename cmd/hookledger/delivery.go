@@ -19,6 +19,12 @@ func deliveryColumns() []output.Column[apiclient.Delivery] {
 		column("attempt_count", func(d apiclient.Delivery) string { return output.Int(d.AttemptCount) }),
 		column("last_result", apiclient.Delivery.LastResult),
 		column("next_attempt_at", func(d apiclient.Delivery) string { return output.TimeOf(d.NextAt) }),
+		detail("held", func(d apiclient.Delivery) string {
+			if d.Held == nil {
+				return ""
+			}
+			return d.Held.Reason + " since " + output.Time(d.Held.Since)
+		}),
 		detail("created_at", func(d apiclient.Delivery) string { return output.Time(d.CreatedAt) }),
 		detail("completed_at", func(d apiclient.Delivery) string { return output.TimeOf(d.CompletedAt) }),
 		detail("cancelled", apiclient.Delivery.WhyCancelled),

@@ -27,6 +27,7 @@ func endpointColumns() []output.Column[apiclient.Endpoint] {
 		detail("max_in_flight", func(e apiclient.Endpoint) string { return output.NonZero(e.MaxInFlight) }),
 		detail("channel", func(e apiclient.Endpoint) string { return e.Channel }),
 		detail("ordered", func(e apiclient.Endpoint) string { return ordered(e.Ordered, e.OnExhausted) }),
+		detail("disable_after", func(e apiclient.Endpoint) string { return e.DisableAfter }),
 		detail("metadata", func(e apiclient.Endpoint) string { return joinPairs(e.Metadata) }),
 		detail("revision", func(e apiclient.Endpoint) string { return output.Int(e.Revision) }),
 		detail("created_at", func(e apiclient.Endpoint) string { return output.Time(e.CreatedAt) }),
@@ -46,7 +47,7 @@ func newEndpoint(a *app) *cobra.Command {
 	return withRemote(group("endpoint", "Say who gets which events",
 		newEndpointList(a, r), newEndpointGet(a, r), newEndpointCreate(a, r), newEndpointUpdate(a, r), newEndpointDelete(a,
 			r),
-		newEndpointHistory(a, r), newEndpointKeys(a, r), newEndpointRotate(a, r),
+		newEndpointHealth(a, r), newEndpointHistory(a, r), newEndpointKeys(a, r), newEndpointRotate(a, r),
 		newEndpointSwitch(a, r, "enable", "Let an endpoint's deliveries go on"),
 		newEndpointSwitch(a, r, "disable", "Hold an endpoint's deliveries back")), r)
 }
@@ -100,6 +101,7 @@ type endpointFlags struct {
 	ordered                   bool
 	channel                   string
 	onExhausted               string
+	disableAfter              string
 }
 
 func (f *endpointFlags) flags(c *cobra.Command) {
@@ -115,6 +117,8 @@ func (f *endpointFlags) flags(c *cobra.Command) {
 	flags.StringVar(&f.channel, "channel", "", "url: this webhook is a channel of cron outputs; what becomes of them there "+
 		"is said by cron.delivered and cron.failed")
 	flags.BoolVar(&f.ordered, "ordered", false, "one delivery after the other, in the order of the events")
+	flags.StringVar(&f.disableAfter, "disable-after", "",
+		"disable it after so long of nothing but failures, such as 72h; 0s: never (default: the server's)")
 	flags.StringVar(&f.onExhausted, "on-exhausted", "",
 		"what those behind an exhausted delivery do when ordered: continue (the default) or wait")
 }
@@ -141,6 +145,7 @@ func (f *endpointFlags) body(cmd *cobra.Command) (map[string]any, error) {
 	given("channel", "channel", f.channel)
 	given("ordered", "ordered", f.ordered)
 	given("on-exhausted", "on_exhausted", f.onExhausted)
+	given("disable-after", "disable_after", f.disableAfter)
 	return body, nil
 }
 

@@ -29,6 +29,7 @@ type serveFlags struct {
 	dev         bool
 	deliver     bool
 	window      int
+	health      healthFlags
 	lowWater    uint64
 	logFormat   string
 	logLevel    string
@@ -68,6 +69,7 @@ Requests go to public addresses only; --allow-cidr adds networks of yours, and -
 	flags.BoolVar(&f.deliver, "deliver", true,
 		"send; --deliver=false takes events in and keeps them due for a later start")
 	flags.IntVar(&f.window, "window", delivery.DefaultWindow, "attempts under way at once")
+	f.health.add(c)
 	flags.Uint64Var(&f.lowWater, "low-water", 256<<20, "free bytes of the disk below which no event is taken")
 	flags.StringVar(&f.logFormat, "log-format", "text", "text or json")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
@@ -135,6 +137,9 @@ func (a *app) serverConfig(f *serveFlags) (serverConfig, error) {
 		return cfg, usage("--window is out of range", "give 1 to 65536")
 	}
 	var err error
+	if cfg.Health, err = f.health.config(delivery.DefaultMaxInFlightPerEndpoint); err != nil {
+		return cfg, err
+	}
 	if cfg.Store, err = a.storeConfig(&f.store); err != nil {
 		return cfg, err
 	}

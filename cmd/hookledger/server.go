@@ -41,6 +41,7 @@ type serverConfig struct {
 	// NoDelivery takes events in and delivers none: they wait, due, for a node that delivers.
 	NoDelivery bool
 	Window     int // attempts in flight at once; 0: the default
+	Health     domain.HealthConfig
 	Logger     *slog.Logger
 }
 
@@ -142,7 +143,7 @@ func startServer(ctx context.Context, cfg serverConfig) (_ *server, err error) {
 	}
 	store := s.store
 	if s.proj, err = projections.Open(ctx, projections.Config{Dir: filepath.Join(cfg.DataDir, projectionsDir),
-		Store: store, Now: now, Metrics: registry, Logger: s.log}); err != nil {
+		Store: store, Now: now, Metrics: registry, Logger: s.log, Health: cfg.Health}); err != nil {
 		return nil, err
 	}
 	s.closer.add(s.proj.Close)

@@ -44,6 +44,7 @@ type Endpoint struct {
 	MaxInFlight    int               `json:"max_in_flight"`
 	Ordered        bool              `json:"ordered"`
 	OnExhausted    string            `json:"on_exhausted"`
+	DisableAfter   string            `json:"disable_after"`
 	Channel        string            `json:"channel"`
 	Status         string            `json:"status"`
 	DisabledReason string            `json:"disabled_reason"`
@@ -142,6 +143,7 @@ type Delivery struct {
 	Code         int             `json:"code"`
 	ErrorCode    string          `json:"error_code"`
 	CreatedAt    time.Time       `json:"created_at"`
+	Held         *Held           `json:"held"`
 	NextAt       *time.Time      `json:"next_attempt_at"`
 	CompletedAt  *time.Time      `json:"completed_at"`
 	Attempts     []Item[Attempt] `json:"attempts"`
@@ -163,6 +165,12 @@ func (d Delivery) WhyCancelled() string {
 		return d.Cancelled.Reason
 	}
 	return d.Cancelled.Reason + ": " + d.Cancelled.Note
+}
+
+// Held is why a delivery is held.
+type Held struct {
+	Reason string    `json:"reason"`
+	Since  time.Time `json:"since"`
 }
 
 // LastResult is the last attempt's HTTP status, or why it got none.

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"hookledger/cmd/hookledger/apiclient"
+	"hookledger/cmd/hookledger/output"
+)
+
+func newEndpointHealth(a *app, r *remote) *cobra.Command {
+	when := ""
+	c := &cobra.Command{Use: "health ID", Short: "Say how an endpoint does, and which records say so",
+		Long: `Say how an endpoint does: its state (healthy, degraded, failing or disabled) with the records that led to it, the
+breaker, success rate and latencies (in milliseconds) of the last five minutes, hour and day, and what waits for it.
+
+hookledger record list --stream shows the records of a delivery; hookledger record list -o json finds one by its id.`,
+		Example: "  hookledger endpoint health ep_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C\n" +
+			"  hookledger endpoint health ep_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C --as-of 2h -o json",
+		Args: args("ID"), RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.connect(r)
+			if err != nil {
+				return err
+			}
+			at, err := asOf(when)
+			if err != nil {
+				return err
+			}
+			path := endpointPath(args[0]) + "/health"
+			if at != "" {
+				path += "?as_of=" + url.QueryEscape(at)
+			}
+			return getOne(cmd, a, c, path, healthColumns())
+		}}
+	asOfFlag(c, &when)
+	return c
+}
+
+func healthColumns() []output.Column[apiclient.Health] {
+	return []output.Column[apiclient.Health]{
+		column("endpoint_id", func(h apiclient.Health) string { return h.EndpointID }),
+		status("state", func(h apiclient.Health) string { return h.State }),
+		column("since", func(h apiclient.Health) string { return output.TimeOf(h.Since) }),
+		column("reason", func(h apiclient.Health) string { return h.Reason }),
+		column("because", func(h apiclient.Health) string { return output.Join(h.Because) }),
+		column("breaker", func(h apiclient.Health) string { return h.Breaker }),
+		column("hold", holdOf),
+		column("places", func(h apiclient.Health) string { return output.NonZero(h.Places) }),
+		column("consecutive_failures", func(h apiclient.Health) string { return output.Int(h.Failures) }),
+		column("last_success_at", func(h apiclient.Health) string { return output.TimeOf(h.LastOK) }),
+		column("last_failure_at", func(h apiclient.Health) string {
+			return strings.TrimSpace(output.TimeOf(h.LastFailed) + " " + h.LastCode)
+		}),
+		column("in_flight", func(h apiclient.Health) string { return output.Int(h.InFlight) }),
+		column("pending", pendingOf),
+		column("last_5m", func(h apiclient.Health) string { return windowOf(h.Windows["5m"]) }),
+		column("last_1h", func(h apiclient.Health) string { return windowOf(h.Windows["1h"]) }),
+		column("last_24h", func(h apiclient.Health) string { return windowOf(h.Windows["24h"]) }),
+		column("changes", changesOfHealth),
+		column("as_of", func(h apiclient.Health) string { return output.Time(h.At) }),
+	}
+}
+
+func holdOf(h apiclient.Health) string {
+	if h.Hold == nil {
+		return ""
+	}
+	return h.Hold.Reason + " since " + output.Time(h.Hold.Since) + " until " + output.Time(h.Hold.Until) +
+		" because of " + h.Hold.RecordID
+}
+
+func pendingOf(h apiclient.Health) string {
+	switch {
+	case h.Pending == nil:
+		return ""
+	case h.Oldest == nil:
+		return output.Int(*h.Pending)
+	}
+	return output.Int(*h.Pending) + ", the oldest since " + output.Time(*h.Oldest)
+}
+
+// windowOf writes a window in one line, the commonest errors first.
+func windowOf(w apiclient.HealthWindow) string {
+	if w.Attempts == 0 {
+		return "no attempt"
+	}
+	out := fmt.Sprintf("%d attempts, %s %% succeeded, p50 %s ms, p95 %s ms, p99 %s ms", w.Attempts,
+		output.Float(100*w.SuccessRate, 1), output.Float(w.P50, 1), output.Float(w.P95, 1), output.Float(w.P99, 1))
+	codes := slices.SortedFunc(maps.Keys(w.Errors), func(a, b string) int {
+		return cmp.Or(cmp.Compare(w.Errors[b], w.Errors[a]), cmp.Compare(a, b))
+	})
+	for _, code := range codes {
+		out += fmt.Sprintf(", %d x %s", w.Errors[code], code)
+	}
+	return out
+}
+
+// changesOfHealth writes the last changes, the newest first.
+func changesOfHealth(h apiclient.Health) string {
+	var lines []string
+	for _, c := range slices.Backward(h.Changes) {
+		lines = append(lines, fmt.Sprintf("%s %s, breaker %s: %s, %s", output.Time(c.At), c.State, c.Breaker, c.Reason,
+			output.Join(c.Because)))
+	}
+	return strings.Join(lines, "; ")
+}
