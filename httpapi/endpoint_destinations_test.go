@@ -53,7 +53,7 @@ func TestEndpointsOfEachKind(t *testing.T) {
 				strings.Contains(string(shown.body), "1001") {
 				t.Errorf("an auditor sees %s", shown.body)
 			}
-			s.call(key, "PATCH", path, `{"kind":"webhook"}`).want(400, "")
+			s.call(key, "PATCH", path, `{"kind":"webhook"}`).want(400, "invalid_kind")
 			s.call(key, "POST", path+"/rotate-secret", nil).want(400, "not_signed")
 			before := s.config(e.ID)
 			s.call(key, "PATCH", path, c.patch).want(200, "")

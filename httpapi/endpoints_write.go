@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -210,12 +211,12 @@ func (a *api) updateEndpoint(ctx context.Context, c *caller, in *updateEndpointI
 		if err != nil {
 			return nil, err
 		}
+		if cmp.Or(next.Kind, domain.EndpointWebhook) != cmp.Or(have.Kind, domain.EndpointWebhook) {
+			return nil, errKindStays
+		}
 		t, err := a.parseDestination(&next)
 		if err != nil {
 			return nil, err
-		}
-		if t.kind != e.Config.Kind {
-			return nil, errKindStays
 		}
 		cfg := next.config(t)
 		if next.Secret != "" || next.Scheme != "" {
