@@ -16,7 +16,9 @@ import (
 func endpointColumns() []output.Column[apiclient.Endpoint] {
 	return []output.Column[apiclient.Endpoint]{
 		column("id", func(e apiclient.Endpoint) string { return e.ID }),
+		detail("kind", func(e apiclient.Endpoint) string { return e.Kind }),
 		column("url", func(e apiclient.Endpoint) string { return e.URL }),
+		detail("recipient", recipientOf),
 		column("event_types", func(e apiclient.Endpoint) string { return output.Join(e.EventTypes) }),
 		status("status", func(e apiclient.Endpoint) string { return e.Status }),
 		column("description", func(e apiclient.Endpoint) string { return e.Description }),
@@ -102,6 +104,7 @@ type endpointFlags struct {
 	channel                   string
 	onExhausted               string
 	disableAfter              string
+	to                        kindFlags
 }
 
 func (f *endpointFlags) flags(c *cobra.Command) {
@@ -157,13 +160,20 @@ func newEndpointCreate(a *app, r *remote) *cobra.Command {
   hookledger endpoint create --url https://example.com/hook --events "cron.*" --ordered --on-exhausted wait
   hookledger endpoint create --url https://n8n.example.com/webhook/7 --events "*" --header X-Api-Key=@key.txt
   hookledger endpoint create --url https://example.com/hook --events "*" --secret-file the-secret-it-has.txt
-  hookledger endpoint create --url https://example.com/hook --events "*" --scheme v1a`, Args: args(),
+  hookledger endpoint create --url https://example.com/hook --events "*" --scheme v1a
+  hookledger endpoint create --kind slack --url https://hooks.slack.com/services/T0/B0/x --events "agent.*"
+  hookledger endpoint create --kind telegram --chat-id -1001234567890 --token-file bot.txt --events "cron.*"
+  hookledger endpoint create --kind email --smtp smtp.example.com:587 --from agents@example.com --to ops@example.com \
+    --username agents --password-file smtp.txt --events "cron.failed"`, Args: args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			body, err := f.body(cmd)
 			if err != nil {
 				return err
 			}
-			if err := errors.Join(demands.into(a, body), key.into(body)); err != nil {
+			if err := f.to.missing(cmd); err != nil {
+				return err
+			}
+			if err := errors.Join(f.to.into(a, cmd, body), demands.into(a, body), key.into(body)); err != nil {
 				return err
 			}
 			c, err := a.connect(r)
@@ -181,9 +191,10 @@ func newEndpointCreate(a *app, r *remote) *cobra.Command {
 			return nil
 		}}
 	f.flags(c)
+	f.to.flags(c, false)
 	demands.flags(c, false)
 	key.flags(c)
-	required(c, "url", "events")
+	required(c, "events")
 	return c
 }
 
@@ -197,7 +208,7 @@ func newEndpointUpdate(a *app, r *remote) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := demands.into(a, body); err != nil {
+			if err := errors.Join(f.to.into(a, cmd, body), demands.into(a, body)); err != nil {
 				return err
 			}
 			if len(body) == 0 {
@@ -219,6 +230,7 @@ func newEndpointUpdate(a *app, r *remote) *cobra.Command {
 			return output.One(a.printer, endpointColumns(), out.Raw, out.Value)
 		}}
 	f.flags(c)
+	f.to.flags(c, true)
 	demands.flags(c, true)
 	c.Flags().StringVar(&revision, "if-revision", "", "change it only if it is still at this revision")
 	return c

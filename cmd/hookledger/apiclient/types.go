@@ -34,6 +34,9 @@ type Key struct {
 
 type Endpoint struct {
 	ID             string            `json:"id"`
+	Kind           string            `json:"kind"`
+	Telegram       *TelegramTarget   `json:"telegram"`
+	Email          *EmailTarget      `json:"email"`
 	URL            string            `json:"url"`
 	EventTypes     []string          `json:"event_types"`
 	Description    string            `json:"description"`
@@ -314,4 +317,17 @@ type Projection struct {
 	Head     uint64  `json:"head"`
 	LagMS    float64 `json:"lag_ms"`
 	Error    string  `json:"error"`
+}
+
+// TelegramTarget is the chat of an endpoint.
+type TelegramTarget struct {
+	ChatID string `json:"chat_id"`
+}
+
+// EmailTarget is the mailbox of an endpoint.
+type EmailTarget struct {
+	Server   string `json:"server"`
+	From     string `json:"from"`
+	To       string `json:"to"`
+	Username string `json:"username"`
 }
