@@ -1,6 +1,9 @@
 package domain
 
-import "errors"
+import (
+	"errors"
+	"time"
+)
 
 // Kind sorts errors by what a caller can do about them; an API maps it to a status.
 type Kind int
@@ -14,14 +17,16 @@ const (
 	KindNoRoom                      // the disk is nearly full
 	KindUnavailable                 // repeat the same request later
 	KindErased                      // it was there; its key was destroyed
+	KindLimited                     // over a rate: repeat the same request After
 )
 
 // Error is a refusal: a stable code, what is wrong, and how to mend it. It never quotes a secret.
 type Error struct {
 	Kind   Kind
-	Code   string // stable, snake_case
-	Detail string // what is wrong
-	Fix    string // what to do about it
+	Code   string        // stable, snake_case
+	Detail string        // what is wrong
+	Fix    string        // what to do about it
+	After  time.Duration // of KindLimited: when the same request may be taken
 }
 
 func (e *Error) Error() string {

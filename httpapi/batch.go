@@ -27,7 +27,8 @@ var (
 )
 
 // postEvents takes up to 1,000 events, each on its own: one that is refused does not keep the others out. The answer
-// has one result per event, in order. When all of them fail by the server's fault, so does the request.
+// has one result per event, in order. When all of them fail by the server's fault or by the tenant's rate, so does the
+// request.
 func (a *api) postEvents(w http.ResponseWriter, r *http.Request, c *caller) {
 	body, key, events, err := readBatch(w, r)
 	if err != nil {
@@ -93,7 +94,7 @@ func (a *api) postAll(r *http.Request, c *caller, key string, events [][]byte) [
 	return results
 }
 
-// allFailed gives the problem of a batch of which nothing was taken because of the server.
+// allFailed gives the problem of a batch of which nothing was taken because of the server, or of the tenant's rate.
 func allFailed(results []ingest.Result) *Problem {
 	var first *Problem
 	for i := range results {
@@ -101,7 +102,7 @@ func allFailed(results []ingest.Result) *Problem {
 			return nil
 		}
 		p := problemOf(results[i].Err)
-		if p.Status < 500 {
+		if p.Status < 500 && p.Status != http.StatusTooManyRequests {
 			return nil
 		}
 		if first == nil {

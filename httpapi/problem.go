@@ -80,6 +80,7 @@ func problemOf(err error) *Problem {
 	if errors.As(err, &refusal) {
 		p = newProblem(statusOf(refusal), refusal.Code, refusal.Error())
 		p.Fix = refusal.Fix
+		p.retryAfter = max(p.retryAfter, refusal.After)
 		return p
 	}
 	var tooLarge *http.MaxBytesError
@@ -120,6 +121,8 @@ func statusOf(e *domain.Error) int {
 		return http.StatusInsufficientStorage
 	case domain.KindUnavailable:
 		return http.StatusServiceUnavailable
+	case domain.KindLimited:
+		return http.StatusTooManyRequests
 	case domain.KindErased:
 		return http.StatusGone
 	}

@@ -22,7 +22,8 @@ type Result struct {
 }
 
 // PostBatch accepts up to MaxBatch posts, each on its own; the results stand in the order of the posts. Of posts with
-// the same id the earliest comes first, and the others are its repeats.
+// the same id the earliest comes first, and the others are its repeats. Posts that an ordered endpoint gets come to the
+// ledger in their order; where one of them could not be written, those behind it are not tried.
 func (in *Ingest) PostBatch(ctx context.Context, posts []Post) []Result {
 	results := make([]Result, len(posts))
 	if len(posts) > MaxBatch {
@@ -44,6 +45,10 @@ func (in *Ingest) PostBatch(ctx context.Context, posts []Post) []Result {
 	items, last := make([]item, len(posts)), make(map[event]int, len(posts))
 	heads := make([]int, 0, len(posts))
 	for i := range posts {
+		if results[i].Err = in.rates.admit(in, &posts[i]); results[i].Err != nil {
+			in.posts.count(nil, results[i].Err)
+			continue
+		}
 		id, own := in.eventID(&posts[i])
 		it := item{event: event{posts[i].Tenant, id}, own: own, next: -1}
 		if prev, ok := last[it.event]; ok {
@@ -53,8 +58,13 @@ func (in *Ingest) PostBatch(ctx context.Context, posts []Post) []Result {
 		}
 		last[it.event], items[i] = i, it
 	}
+	post := func(i int) {
+		results[i].Receipt, results[i].Err = in.post(ctx, &posts[i], items[i].id, items[i].own)
+	}
+	line, heads := in.inLine(posts, heads, func(i int) int { return items[i].next })
 	var taken atomic.Int64
 	var wg sync.WaitGroup
+	wg.Go(func() { postInLine(line, results, post) })
 	for range min(batchAppends, len(heads)) {
 		wg.Go(func() {
 			for {
@@ -63,7 +73,7 @@ func (in *Ingest) PostBatch(ctx context.Context, posts []Post) []Result {
 					return
 				}
 				for i := heads[n]; i >= 0; i = items[i].next {
-					results[i].Receipt, results[i].Err = in.post(ctx, &posts[i], items[i].id, items[i].own)
+					post(i)
 				}
 			}
 		})

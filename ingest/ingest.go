@@ -86,6 +86,7 @@ type Ingest struct {
 	schemas *schemas
 	posts   counts
 	within  time.Duration
+	rates   rates
 }
 
 // New makes an Ingest; it starts nothing.

@@ -32,6 +32,10 @@ const (
 func (in *Ingest) Post(ctx context.Context, p Post) (*Receipt, error) {
 	ctx, cancel := context.WithTimeout(ctx, in.within)
 	defer cancel()
+	if err := in.rates.admit(in, &p); err != nil {
+		in.posts.count(nil, err)
+		return nil, err
+	}
 	id, own := in.eventID(&p)
 	return in.post(ctx, &p, id, own)
 }

@@ -155,7 +155,8 @@ func startServer(ctx context.Context, cfg serverConfig) (_ *server, err error) {
 	if !cfg.NoDelivery {
 		if deliver, err = delivery.New(delivery.Config{Store: store, Backlog: s.proj.Backlog(), Endpoints: s.proj.Directory(),
 			Bodies: bodies, Vault: keys, Room: store.Room, Now: now, NewID: newID, Jitter: jitter, Node: nodeName(),
-			Strained: newStrain(), Window: cfg.Window, Egress: cfg.Egress, Logger: s.log, Metrics: registry}); err != nil {
+			Gates: s.proj.Health(), HostLimit: hostLimit(s.proj.Directory()), Strained: newStrain(), Window: cfg.Window,
+			Egress: cfg.Egress, Logger: s.log, Metrics: registry}); err != nil {
 			return nil, err
 		}
 	}

@@ -29,6 +29,7 @@ import (
 var (
 	_ delivery.Backlog   = (*projections.Backlog)(nil)
 	_ delivery.Endpoints = (*projections.Directory)(nil)
+	_ delivery.Gates     = (*projections.Health)(nil)
 	_ delivery.Bodies    = (*ingest.Bodies)(nil)
 	_ delivery.Vault     = (*vault.Vault)(nil)
 	_ ingest.Directory   = (*projections.Directory)(nil)
@@ -42,6 +43,16 @@ var (
 	_ retire.Endpoints    = (*projections.Directory)(nil)
 	_ retire.Vault        = (*vault.Vault)(nil)
 )
+
+// hostLimit gives how many attempts a tenant may have under way to one host.
+func hostLimit(d *projections.Directory) func(tenant string) int {
+	return func(tenant string) int {
+		if r, ok := d.Routing(tenant); ok {
+			return r.Tenant.Settings.InFlightPerHost()
+		}
+		return domain.DefaultMaxInFlightPerHost
+	}
+}
 
 // now is the clock of the whole process; the ledger keeps microseconds.
 func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
