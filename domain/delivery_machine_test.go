@@ -20,6 +20,7 @@ type machine struct {
 	failures     int // outcomes that were no 2xx, in time, in the first life: each takes a step
 	reopened     bool
 	terminal     bool
+	exhausted    bool // and that is its end
 	confirmed    bool // a 2xx came back
 	permitted    bool // a forced retry was asked for since
 	interrupted  int  // in a row
@@ -68,10 +69,12 @@ func (m *machine) accept(t *rapid.T, records []domain.Record) {
 			decision = f
 			m.nothingUntil = f.DueAt
 		case *domain.DeliverySucceeded, *domain.DeliveryExhausted, *domain.DeliveryCancelled:
-			if m.terminal {
+			_, cancelled := f.(*domain.DeliveryCancelled)
+			if m.terminal && !(cancelled && m.exhausted) { // what is exhausted can be given up by request
 				t.Fatalf("%s after the end", r.Fact.RecordType())
 			}
 			decision, m.terminal = f, true
+			_, m.exhausted = f.(*domain.DeliveryExhausted)
 		case *domain.RetryRequested:
 			m.requested(f)
 		}
@@ -108,7 +111,7 @@ func (m *machine) closed(attempt string) {
 
 func (m *machine) requested(f *domain.RetryRequested) {
 	m.reopened = m.reopened || m.terminal
-	m.terminal, m.interrupted, m.nothingUntil = false, 0, m.now
+	m.terminal, m.exhausted, m.interrupted, m.nothingUntil = false, false, 0, m.now
 	m.permitted = m.permitted || f.Force
 }
 
@@ -248,7 +251,7 @@ func anySequence(t *rapid.T) {
 				return
 			}
 			var err error
-			waits := m.open == "" && !m.terminal
+			waits := m.open == "" && (!m.terminal || m.exhausted)
 			records := m.decide(t, func() (records []domain.Record) {
 				records, err = m.d.RequestCancel(m.stamp(), due, m.policy, nil)
 				return records

@@ -144,15 +144,23 @@ func TestRetries_Cancel(t *testing.T) {
 		want   string
 		code   string
 	}{
-		"never tried":            {func(*life) {}, "DeliveryScheduled DeliveryCancelled", ""},
-		"waiting for a retry":    {func(l *life) { l.start(); l.finish("att_1", 500) }, "DeliveryCancelled", ""},
-		"after an interruption":  {func(l *life) { l.start(); l.interrupt() }, "DeliveryCancelled", ""},
-		"an attempt is open":     {func(l *life) { l.start() }, "", "attempt_in_flight"},
-		"cancelled":              {func(l *life) { l.fold(l.d.Cancel(l.stamp(), due, l.policy, "erased")) }, "", ""},
-		"succeeded":              {func(l *life) { l.start(); l.finish("att_1", 200) }, "", "delivery_ended"},
-		"reopened":               {func(l *life) { l.start(); l.finish("att_1", 200); _, _ = l.retry(true) }, "DeliveryCancelled", ""},
-		"a retry was asked for":  {func(l *life) { _, _ = l.retry(false) }, "DeliveryCancelled", ""},
-		"its schedule is at end": {func(l *life) { l.policy = policy(); l.start(); l.finish("att_1", 500) }, "DeliveryCancelled", ""},
+		"never tried":         {func(*life) {}, "DeliveryScheduled DeliveryCancelled", ""},
+		"waiting for a retry": {func(l *life) { l.start(); l.finish("att_1", 500) }, "DeliveryCancelled", ""},
+		"interrupted":         {func(l *life) { l.start(); l.interrupt() }, "DeliveryCancelled", ""},
+		"an attempt is open":  {func(l *life) { l.start() }, "", "attempt_in_flight"},
+		"cancelled":           {func(l *life) { l.fold(l.d.Cancel(l.stamp(), due, l.policy, "erased")) }, "", ""},
+		"succeeded":           {func(l *life) { l.start(); l.finish("att_1", 200) }, "", "delivery_ended"},
+		"reopened": {func(l *life) {
+			l.start()
+			l.finish("att_1", 200)
+			_, _ = l.retry(true)
+		}, "DeliveryCancelled", ""},
+		"a retry was asked for": {func(l *life) { _, _ = l.retry(false) }, "DeliveryCancelled", ""},
+		"exhausted, which others may wait behind": {func(l *life) {
+			l.policy = policy()
+			l.start()
+			l.finish("att_1", 500)
+		}, "DeliveryCancelled", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
