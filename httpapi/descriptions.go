@@ -50,7 +50,7 @@ var descriptions = map[string]string{
 		"is answered 429. 0: no limit.",
 	"TenantSettings.max_endpoints": "Endpoints at most, 1 to 1000; 0: 1000.",
 	"TenantSettings.max_in_flight_per_host": "Attempts at once, of all endpoints together, to one host and port; 0: " +
-		"256.",
+		"512.",
 	"EndpointConfig.ordered": "One delivery after the other, in the order in which the events were received: the next " +
 		"begins when the one before has ended.",
 	"EndpointConfig.channel": "\"url\" marks a webhook as a channel of cron outputs: what becomes of a cron.completed on " +

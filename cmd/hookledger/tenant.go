@@ -38,7 +38,7 @@ func (f *tenantFlags) flags(c *cobra.Command) {
 	flags.Float64Var(&f.rate, "ingest-rate", 0, "events per second that are taken at most, such as 100; 0: no limit")
 	flags.IntVar(&f.endpoints, "max-endpoints", 0, "endpoints at most, 1 to 1000; 0: 1000")
 	flags.IntVar(&f.perHost, "max-in-flight-per-host", 0,
-		"attempts at once to one host and port, of all endpoints together, such as 16; 0: 256")
+		"attempts at once to one host and port, of all endpoints together, such as 16; 0: 512")
 }
 
 func (f *tenantFlags) settings(cmd *cobra.Command) map[string]any {
