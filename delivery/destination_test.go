@@ -7,12 +7,9 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"mime"
-	"mime/quotedprintable"
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/mail"
 	"os"
 	"path/filepath"
 	"strings"
@@ -418,23 +415,10 @@ func shownByTelegram(raw []byte) string {
 	return fmt.Sprintf("to %s, %s\n%s\n", m.ChatID, m.ParseMode, m.Text)
 }
 
-// shownByMail is a mail with its headers and text decoded.
 func shownByMail(raw []byte) string {
-	m, err := mail.ReadMessage(bytes.NewReader(raw))
+	shown, err := channeltest.ShowMail(raw)
 	if err != nil {
 		return err.Error()
 	}
-	var b strings.Builder
-	for _, name := range []string{"From", "To", "Subject", "Date", "Message-Id", "Auto-Submitted", "Content-Type"} {
-		v, err := (&mime.WordDecoder{}).DecodeHeader(m.Header.Get(name))
-		if err != nil {
-			return err.Error()
-		}
-		fmt.Fprintf(&b, "%s: %s\n", name, v)
-	}
-	text, err := io.ReadAll(quotedprintable.NewReader(m.Body))
-	if err != nil {
-		return err.Error()
-	}
-	return b.String() + "\n" + strings.ReplaceAll(string(text), "\r\n", "\n")
+	return shown
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -24,15 +25,19 @@ const demoPatience = 30 * time.Second
 
 func newDemo(a *app) *cobra.Command {
 	var dir, tells string
-	var once bool
+	var once, channels bool
 	store := &storeFlags{}
 	c := &cobra.Command{Use: "demo", Short: "See it all work, here and now: a server, two receivers, six events, a retry",
 		Long: `Start a server on a free port of this machine with two receivers, one of which fails at first; send the
 six built-in events; show what happens as it happens; verify every request as a receiver does; and keep serving,
 to be tried, until Ctrl-C. It needs no network and no configuration.
 
+With --channels it sends the six events to Slack, Telegram, a mailbox and a URL, to stand-ins of them on this machine,
+shows what each of them shows and what the ledger holds of it, and ends.
+
 With --story it tells, command by command, what one of its users does with it, checks what it shows, and ends.`,
 		Example: `  hookledger demo
+  hookledger demo --channels
   hookledger demo --story engineer
   hookledger demo --once -o json
   hookledger demo --data-dir ./demo-data
@@ -41,6 +46,9 @@ With --story it tells, command by command, what one of its users does with it, c
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if tells != "" {
 				return a.tell(cmd, tells)
+			}
+			if channels {
+				return a.demoChannels(cmd.Context())
 			}
 			at, err := a.storeConfig(store)
 			if err != nil {
@@ -55,10 +63,14 @@ With --story it tells, command by command, what one of its users does with it, c
 	c.Flags().StringVar(&dir, "data-dir", "", "keep the data here (default: a temporary directory, removed at the end)")
 	c.Flags().BoolVar(&once, "once", false,
 		"end when everything is delivered; exit code 0 only if all of it was, and verified")
+	c.Flags().BoolVar(&channels, "channels", false, "send to Slack, Telegram, email and a URL instead, and end")
 	c.Flags().StringVar(&tells, "story", "", "tell one user's story instead, and end: "+strings.Join(storyNames(), ", "))
 	_ = c.RegisterFlagCompletionFunc("story", cobra.FixedCompletions(storyNames(), cobra.ShellCompDirectiveNoFileComp))
 	store.add(c)
 	c.MarkFlagsMutuallyExclusive("story", "data-dir")
+	for _, other := range []string{"story", "data-dir", "once", "store", "eventstore"} {
+		c.MarkFlagsMutuallyExclusive("channels", other)
+	}
 	c.MarkFlagsMutuallyExclusive("story", "once")
 	return c
 }
@@ -72,6 +84,7 @@ type demonstration struct {
 	receivers []*demoReceiver
 	events    []apiclient.Receipt
 	ours      bool            // the data directory is temporary
+	roots     *x509.CertPool  // of the stand-in of a mail server
 	running   context.Context // of everything that runs until the end
 	stop      context.CancelFunc
 	parts     sync.WaitGroup
@@ -129,7 +142,7 @@ func (a *app) demo(ctx context.Context, dir string, store storeConfig, once bool
 func (d *demonstration) start(ctx context.Context, dir string, store storeConfig) error {
 	cfg := serverConfig{DataDir: dir, Store: store, Listen: "127.0.0.1:0",
 		Logger: slog.New(slog.NewTextHandler(d.a.err, &slog.HandlerOptions{Level: slog.LevelError}))}
-	cfg.Egress.Dev = true
+	cfg.Egress.Dev, cfg.Egress.Roots = true, d.roots
 	var err error
 	if d.server, err = startServer(ctx, cfg); err != nil {
 		return err
