@@ -19,6 +19,7 @@ import (
 
 	"hookledger/delivery"
 	"hookledger/domain"
+	"hookledger/followups"
 	"hookledger/httpapi"
 	"hookledger/ingest"
 	"hookledger/ledger"
@@ -42,7 +43,7 @@ type life struct {
 	group       *errgroup.Group
 	stopFollow  context.CancelFunc
 	stopDeliver context.CancelFunc
-	delivering  chan struct{} // closed when deliveries and replays have ended
+	delivering  chan struct{} // closed when deliveries, replays and follow-ups have ended
 }
 
 // born opens everything over the file system and starts it.
@@ -65,7 +66,7 @@ func (w *world) born(fs *vfs.MemFS, rows string) (*life, error) {
 		Now: now}); err != nil {
 		return nil, fmt.Errorf("open the projections: %w", err)
 	}
-	deliver, run, err := l.join(w)
+	parts, err := l.join(w)
 	if err != nil {
 		return nil, err
 	}
@@ -75,25 +76,26 @@ func (w *world) born(fs *vfs.MemFS, rows string) (*life, error) {
 	followCtx, l.stopFollow = context.WithCancel(ctx)
 	deliverCtx, l.stopDeliver = context.WithCancel(ctx)
 	l.group.Go(func() error { return l.proj.Run(followCtx) })
-	both, ctx := errgroup.WithContext(deliverCtx)
-	both.Go(func() error { return deliver.Run(ctx) })
-	both.Go(func() error { return run(ctx) })
+	all, ctx := errgroup.WithContext(deliverCtx)
+	for _, run := range parts {
+		all.Go(func() error { return run(ctx) })
+	}
 	l.delivering = make(chan struct{})
-	l.group.Go(func() error { defer close(l.delivering); return both.Wait() })
+	l.group.Go(func() error { defer close(l.delivering); return all.Wait() })
 	return l, nil
 }
 
-// join makes the rooms above the stores.
-func (l *life) join(w *world) (*delivery.Delivery, func(context.Context) error, error) {
+// join makes the rooms above the stores, and gives those that run.
+func (l *life) join(w *world) ([]func(context.Context) error, error) {
 	bodies := ingest.NewBodies(l.store, l.keys, 1<<20)
 	in := ingest.New(ingest.Config{Store: l.store, Vault: l.keys, Directory: l.proj.Directory(), Now: now, NewID: w.newID,
 		Bodies: bodies})
 	node := fmt.Sprintf("life %d", l.number)
 	deliver, err := delivery.New(delivery.Config{Store: l.store, Backlog: l.proj.Backlog(), Endpoints: l.proj.Directory(),
 		Bodies: bodies, Vault: l.keys, Now: now, NewID: w.newID, Jitter: w.jitter, Node: node,
-		Window: window, Dial: w.net.dialer(l.number, w.receivers.down)})
+		Gates: l.proj.Health(), Window: window, Dial: w.net.dialer(l.number, w.receivers.down)})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	planner := &replays.Planner{Store: l.store, Rows: l.proj, Bodies: bodies}
 	runner, err := replays.New(replays.Config{Store: l.store, Planner: planner, Progress: l.proj,
@@ -101,14 +103,19 @@ func (l *life) join(w *world) (*delivery.Delivery, func(context.Context) error, 
 			return domain.Stamp{At: now(), Base: w.newID(), Actor: domain.System("replay")}
 		}})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
+	}
+	follow, err := followups.New(followups.Config{Store: l.store, Pending: l.proj.Health(), Poster: in,
+		Directory: l.proj.Directory(), Bodies: bodies, Now: now})
+	if err != nil {
+		return nil, err
 	}
 	l.api, err = httpapi.New(httpapi.Config{Store: l.store, Vault: l.keys, Ingest: in, Projections: l.proj,
 		Replays: struct {
 			*replays.Planner
 			*replays.Runner
 		}{planner, runner}, Now: now, NewID: w.newID, Egress: delivery.EgressConfig{}, Logger: slog.New(slog.DiscardHandler)})
-	return deliver, runner.Run, err
+	return []func(context.Context) error{deliver.Run, runner.Run, follow.Run}, err
 }
 
 // end stops a life in order, as SIGTERM does. What it answers is of no use where the life was cut off before.

@@ -104,6 +104,7 @@ const (
 	resetting      // reads, and closes the connection
 	slow           // answers after seconds
 	refusing       // no connection
+	gone           // 410: the endpoint is disabled
 	moods
 )
 
@@ -138,7 +139,7 @@ func (r *receivers) mood(endpoint string) mood {
 	m := r.moods[endpoint]
 	r.mu.Unlock()
 	if m == flaky {
-		if m = mood(r.draw(2 * int(moods))); m >= moods || m == flaky {
+		if m = mood(r.draw(2 * int(moods))); m >= gone || m == flaky {
 			m = well
 		}
 	}
@@ -176,6 +177,8 @@ func (r *receivers) ServeHTTP(w http.ResponseWriter, in *http.Request) {
 		r.answer(w, req, http.StatusTooManyRequests)
 	case away:
 		r.answer(w, req, http.StatusServiceUnavailable)
+	case gone:
+		r.answer(w, req, http.StatusGone)
 	case hanging:
 		<-in.Context().Done()
 	case resetting, refusing:

@@ -39,15 +39,22 @@ func (w *world) seen(r *request, h http.Header) {
 func (w *world) heal() {
 	for _, host := range w.hosts {
 		w.receivers.set(host, well)
-		w.ask("POST", "/v1/endpoints/"+w.ids[host]+"/enable", struct{}{})
 	}
 	w.posting.Wait()
+	// What was answered before may still disable an endpoint: it is enabled once that is done.
+	time.Sleep(time.Minute)
+	for _, host := range w.hosts {
+		w.ask("POST", "/v1/endpoints/"+w.ids[host]+"/enable", struct{}{})
+	}
 	const patience = 10 * 24 * time.Hour
 	for end := time.Now().Add(patience); ; time.Sleep(time.Hour) {
 		w.mu.Lock()
 		err := w.ledger.read(w.life.store.ReadAll(context.Background(), w.ledger.position))
-		open := w.ledger.open()
+		open, stuck := w.ledger.open(), w.ledger.stuck()
 		w.mu.Unlock()
+		for _, id := range stuck { // what waits behind it goes on when it has succeeded
+			w.ask("POST", "/v1/deliveries/"+id+"/retry", struct{}{})
+		}
 		switch {
 		case err != nil:
 			w.t.Fatalf("the ledger can't be read: %v", err)
@@ -67,11 +74,10 @@ func (w *world) verify() {
 	for _, b := range w.ledger.broken {
 		w.t.Error(b)
 	}
-	for id, data := range w.acked {
+	for id := range w.acked {
 		if !w.ledger.received[id] {
 			w.t.Errorf("event %s was answered 202 and is not on the ledger", id)
 		}
-		_ = data
 	}
 	taken := map[string]bool{} // event and endpoint
 	w.receivers.mu.Lock()
@@ -82,7 +88,7 @@ func (w *world) verify() {
 				w.t.Error(err)
 			}
 		}
-		if !strings.Contains(r.body, w.acked[r.id]) || w.acked[r.id] == "" {
+		if !w.ledger.received[r.id] || strings.HasPrefix(r.id, posted) && !strings.Contains(r.body, w.acked[r.id]) {
 			w.t.Errorf("the body of %s at %s is not what was posted: %s", r.id, r.endpoint, r.body)
 		}
 		if r.status >= 200 && r.status < 300 {

@@ -16,6 +16,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -31,8 +32,9 @@ import (
 const (
 	seedsOfATest = 25
 	window       = 32
-	things       = 24  // that happen to a world, on average
-	longEvery    = 100 // seeds: one of them lives for days
+	things       = 24     // that happen to a world, on average
+	longEvery    = 100    // seeds: one of them lives for days
+	posted       = "sim_" // begins the ids of what is posted; all other events are the product's own
 )
 
 // span is how long a world lives before it is healed, and the waits of its endpoints' retries: in each, deliveries are
@@ -105,6 +107,13 @@ func simulate(t *testing.T, seed uint64, dir string) tally {
 	w.receivers = &receivers{draw: w.draw, seen: w.seen, moods: map[string]mood{}}
 	w.net = newNetwork(w.receivers)
 	defer w.net.end()
+	defer func() { // also where something was fatal
+		if w.life != nil {
+			if err := w.life.end(); err != nil {
+				t.Errorf("the last life's end: %v", err)
+			}
+		}
+	}()
 	w.start(vfs.NewCrashableMem())
 	if err := w.bootstrap(w.life); err != nil {
 		t.Fatal(err)
@@ -121,9 +130,6 @@ func simulate(t *testing.T, seed uint64, dir string) tally {
 	}
 	w.heal()
 	w.verify()
-	if err := w.life.end(); err != nil {
-		t.Errorf("the last life's end: %v", err)
-	}
 	return w.tally
 }
 
@@ -234,7 +240,7 @@ func (w *world) ask(method, path string, body any) answer {
 func (w *world) post() {
 	w.mu.Lock()
 	w.events++
-	id := fmt.Sprintf("sim_%d", w.events)
+	id := posted + strconv.Itoa(w.events)
 	w.mu.Unlock()
 	data := fmt.Sprintf(`{"jobId":"job","runId":"run-%s","status":"success"}`, id)
 	body := map[string]any{"id": id, "event": "cron.completed", "data": json.RawMessage(data)}
@@ -271,6 +277,15 @@ func (w *world) register() {
 	host := fmt.Sprintf("receiver%d.example", len(w.hosts))
 	asked := map[string]any{"url": "http://" + host + "/hook", "event_types": []string{"cron.*"}, "timeout": "10s",
 		"max_in_flight": []int{0, 1, 5}[w.rng.IntN(3)]}
+	switch w.rng.IntN(6) {
+	case 0:
+		asked["event_types"] = []string{"endpoint.*", "delivery.exhausted", "cron.*"}
+	case 1:
+		asked["channel"] = "url"
+	case 2, 3:
+		asked["ordered"] = true
+		asked["on_exhausted"] = []string{"continue", "wait"}[w.rng.IntN(2)]
+	}
 	if w.span.schedule != nil {
 		asked["retry_schedule"] = w.span.schedule
 	}

@@ -14,24 +14,49 @@ import (
 type witness struct {
 	position   domain.Position
 	keys       map[string][]domain.Key // of the endpoints
-	received   map[string]bool     // events
+	received   map[string]bool         // events
 	deliveries map[string]*delivered
 	intents    map[string]*intent // by signatures and endpoint
 	removed    map[string]bool    // endpoints
-	disabled   map[string]bool
+	ordered    map[string]*order  // by endpoint
 	broken     []string
 }
 
 // delivered is a delivery as its records tell it.
 type delivered struct {
 	*domain.Delivery
-	endpoint, event string
-	undecided       string // an outcome whose decision has not come yet
-	due             time.Time
-	succeeded       bool // at some time
-	manual          bool
-	interrupted     int // attempts
-	starting        *domain.AttemptStarted
+	id, endpoint, event string
+	routed              bool // to an ordered endpoint, at this place
+	place               int
+	undecided           string // an outcome whose decision has not come yet
+	due                 time.Time
+	succeeded           bool // at some time
+	manual              bool
+	interrupted         int // attempts
+	starting            *domain.AttemptStarted
+}
+
+// order is what an ordered endpoint gets, in the order of the ledger.
+type order struct {
+	waits bool // behind an exhausted delivery
+	queue []*delivered
+	front int // all before it has ended for good
+}
+
+// before gives the delivery that d must wait for, nil for none.
+func (o *order) before(d *delivered) *delivered {
+	for o.front < len(o.queue) {
+		switch s := o.queue[o.front].Status; {
+		case s == domain.StatusSucceeded, s == domain.StatusCancelled, s == domain.StatusExhausted && !o.waits:
+			o.front++
+			continue
+		}
+		break
+	}
+	if o.front < d.place {
+		return o.queue[o.front]
+	}
+	return nil
 }
 
 // intent is a request that the ledger allows.
@@ -44,7 +69,7 @@ type intent struct {
 
 func newWitness() *witness {
 	return &witness{keys: map[string][]domain.Key{}, received: map[string]bool{}, deliveries: map[string]*delivered{},
-		intents: map[string]*intent{}, removed: map[string]bool{}, disabled: map[string]bool{}}
+		intents: map[string]*intent{}, removed: map[string]bool{}, ordered: map[string]*order{}}
 }
 
 func (w *witness) secret(endpoint, secret string) {
@@ -81,7 +106,12 @@ func (w *witness) record(r *domain.Record) {
 		w.received[r.Stream.ID()] = true
 	case *domain.EventRouted:
 		for _, m := range f.Matches {
-			w.deliveries[m.Delivery] = &delivered{Delivery: domain.NewDelivery(), endpoint: m.Endpoint, event: r.Stream.ID()}
+			d := &delivered{Delivery: domain.NewDelivery(), id: m.Delivery, endpoint: m.Endpoint, event: r.Stream.ID()}
+			w.deliveries[m.Delivery] = d
+			if o := w.ordered[m.Endpoint]; o != nil {
+				d.place, o.queue = len(o.queue), append(o.queue, d)
+				d.routed = true
+			}
 		}
 	case *domain.ReplayPageScheduled:
 		for _, p := range f.Pairs {
@@ -89,10 +119,10 @@ func (w *witness) record(r *domain.Record) {
 		}
 	case *domain.EndpointRemoved:
 		w.removed[r.Stream.ID()] = true
-	case *domain.EndpointDisabled:
-		w.disabled[r.Stream.ID()] = true
-	case *domain.EndpointEnabled:
-		delete(w.disabled, r.Stream.ID())
+	case *domain.EndpointRegistered:
+		if f.Config.Ordered {
+			w.ordered[r.Stream.ID()] = &order{waits: f.Config.OnExhausted == "wait"}
+		}
 	}
 	if r.Stream.Category() == domain.CategoryDelivery {
 		w.delivery(r)
@@ -160,6 +190,11 @@ func (w *witness) started(r *domain.Record, d *delivered, f *domain.AttemptStart
 	case d.succeeded && !f.Forced:
 		w.breaks(r, "the receiver has confirmed it, and nobody forced it")
 	}
+	if o := w.ordered[d.endpoint]; o != nil && d.routed && !d.manual {
+		if first := o.before(d); first != nil {
+			w.breaks(r, "it overtakes %s, which is %s", first.id, first.Status)
+		}
+	}
 	d.starting = f
 }
 
@@ -192,6 +227,22 @@ func (w *witness) request(endpoint string, r *request) error {
 	}
 	it.seen = true
 	return domain.Verify(w.keys[endpoint], r.id, strconv.FormatInt(r.timestamp, 10), r.signatures, []byte(r.body), r.at)
+}
+
+// stuck names the exhausted deliveries that hold up an ordered endpoint.
+func (w *witness) stuck() []string {
+	var ids []string
+	for endpoint, o := range w.ordered {
+		if !o.waits || w.removed[endpoint] {
+			continue
+		}
+		for _, d := range o.queue[o.front:] {
+			if d.Status == domain.StatusExhausted {
+				ids = append(ids, d.id)
+			}
+		}
+	}
+	return ids
 }
 
 // open names the deliveries that have no end: nothing was decided that ends them.
