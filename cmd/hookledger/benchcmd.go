@@ -19,7 +19,7 @@ type benching struct {
 	latency                     time.Duration
 	subjects, dir               string
 	store                       storeFlags
-	withReplay                  bool
+	withReplay, withNeighbour   bool
 }
 
 func newBench(a *app) *cobra.Command {
@@ -41,6 +41,7 @@ also says how many appends a delivery takes, and compares the store with a bare 
   hookledger bench --subjects new
   hookledger bench --pending 1000000
   hookledger bench --with-replay
+  hookledger bench --with-failing-neighbour -n 100000
   hookledger bench --store eventstore --eventstore 'esdb://127.0.0.1:2113?tls=false'`, Args: args(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.bench(cmd.Context(), f) }}
 	flags := c.Flags()
@@ -53,6 +54,8 @@ also says how many appends a delivery takes, and compares the store with a bare 
 		"measure the memory with so many deliveries due and an endpoint that hangs, and nothing else")
 	flags.BoolVar(&f.withReplay, "with-replay", false,
 		"measure the latency of what is posted without and while a replay runs, in turns, and nothing else")
+	flags.BoolVar(&f.withNeighbour, "with-failing-neighbour", false,
+		"measure the latency to a healthy endpoint alone and beside hung and failing ones, and nothing else")
 	f.store.add(c)
 	flags.StringVar(&f.dir, "dir", "", "folder for the data directories (default: the one for temporary files)")
 	return c
@@ -94,6 +97,13 @@ func (a *app) bench(ctx context.Context, f *benching) error {
 	}
 	if f.withReplay {
 		r, err := bench.RunReplay(ctx, cfg)
+		if err != nil {
+			return err
+		}
+		return printFigures(a, r)
+	}
+	if f.withNeighbour {
+		r, err := bench.RunNeighbour(ctx, cfg)
 		if err != nil {
 			return err
 		}
