@@ -40,6 +40,7 @@ func TestSecretsAndContentStandNowhereInTheClear(t *testing.T) {
 	var cron struct{ Path string }
 	server.call(http.MethodPost, "/v1/sources", map[string]string{"kind": "cron"}, &cron)
 	server.call(http.MethodPost, cron.Path, map[string]string{"job_id": "canary-job", "output": "canary-output"}, nil)
+	telegram := canaryChannels(t, server)
 	var receipt struct{ ID string }
 	server.call(http.MethodPost, "/v1/events", map[string]any{"event": "agent.status_changed",
 		"subject": "canary-subject", "data": map[string]string{"agentId": "canary-body", "from": "online", "to": "offline"},
@@ -57,6 +58,9 @@ func TestSecretsAndContentStandNowhereInTheClear(t *testing.T) {
 		server.call(http.MethodGet, "/v1/events?event=agent.budget_alert", nil, &page)
 	}
 
+	for page.Data = nil; len(page.Data) == 0; { // the message was rendered, sent and answered
+		server.call(http.MethodGet, "/v1/deliveries?status=succeeded&endpoint_id="+telegram, nil, &page)
+	}
 	server.call(http.MethodPost, "/v1/reconciliations", map[string]any{"period": "2026-03", "reason": "canary-reason",
 		"agent_ids": []string{"canary-agent"}}, nil)
 
@@ -92,4 +96,27 @@ func TestSecretsAndContentStandNowhereInTheClear(t *testing.T) {
 			}
 		}
 	}
+}
+
+// canaryChannels makes endpoints of each kind that messages go to, with canaries in all that can be given to them. The
+// id is that of the one whose service answers.
+func canaryChannels(t *testing.T, server *api) (telegram string) {
+	t.Helper()
+	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = w.Write([]byte(`{"ok":true,"result":"canary-answer ` + r.URL.Path + `"}`))
+	}))
+	t.Cleanup(service.Close)
+	var made struct{ ID string }
+	for _, body := range []map[string]any{
+		{"kind": "slack", "url": service.URL + "/services/canary-webhook"},
+		{"kind": "email", "email": map[string]string{"server": strings.TrimPrefix(service.URL, "http://"),
+			"from": "canary-from@example.com", "to": "canary-to@example.com", "username": "canary-user",
+			"password": "canary-password"}},
+		{"kind": "telegram", "url": service.URL, "telegram": map[string]string{"chat_id": "@canary_chat",
+			"token": "123456:AA-canary-token"}},
+	} {
+		body["event_types"] = []string{"*"}
+		server.call(http.MethodPost, "/v1/endpoints", body, &made)
+	}
+	return made.ID
 }
