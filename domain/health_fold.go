@@ -20,6 +20,9 @@ type HealthFold struct {
 	late      Stream // a 2xx came late to it
 }
 
+// unconfirmed is the code of an answer that, for all its 2xx, is not what its service confirms with.
+const unconfirmed ErrorCode = "unconfirmed"
+
 type openAttempt struct {
 	health  *Health
 	started time.Time
@@ -113,7 +116,7 @@ func (f *HealthFold) started(r *Record, fact *AttemptStarted) *Health {
 }
 
 func (f *HealthFold) responded(r *Record, fact *ResponseReceived) (*Health, []FollowUp) {
-	ok := fact.Status >= 200 && fact.Status < 300
+	ok := fact.Taken()
 	if fact.Late {
 		if ok {
 			f.late = r.Stream
@@ -128,6 +131,9 @@ func (f *HealthFold) responded(r *Record, fact *ResponseReceived) (*Health, []Fo
 		started: o.started}
 	if ok {
 		return o.health, o.health.succeeded(r, &v, &f.Config)
+	}
+	if fact.Unconfirmed {
+		v.status, v.code = 0, unconfirmed
 	}
 	return o.health, o.health.failed(r, &v, &f.Config)
 }

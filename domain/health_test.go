@@ -360,3 +360,14 @@ func TestHealth_ToldOnceInAWhile(t *testing.T) {
 		t.Fatalf("%d changes are kept", n)
 	}
 }
+
+// An answer that is not what the service confirms with is a failure, for all its 2xx.
+func TestHealth_AnUnconfirmedAnswerIsAFailure(t *testing.T) {
+	t.Parallel()
+	p := newPatient(t)
+	s := p.begin()
+	p.write(s, &domain.ResponseReceived{Attempt: "att_1", Status: 200, Unconfirmed: true}, &domain.RetryScheduled{N: 2})
+	if h := p.health(); h.Failures != 1 || h.LastCode != "unconfirmed" {
+		t.Fatalf("%+v", h)
+	}
+}
