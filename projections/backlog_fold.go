@@ -161,6 +161,7 @@ func (b *Backlog) ends(r *domain.Record) {
 	it.pos = max(it.pos, r.Position)
 	delete(b.orphans, it.id)
 	_, exhausted := r.Fact.(*domain.DeliveryExhausted)
+	it.next = dueMicros(r.RecordedAt)
 	switch {
 	case it.state == flying:
 		it.again, it.ended, it.stuck = false, true, exhausted && it.queue.order.wait

@@ -10,11 +10,12 @@ import (
 	"hookledger/domain"
 )
 
-// HeldDisabled is why what waits at a disabled endpoint is held, HeldReplay why what a paused replay has scheduled is; the
-// other reasons are domain.Hold….
+// HeldDisabled is why what waits at a disabled endpoint is held, HeldReplay why what a paused replay has scheduled is,
+// HeldBehind why what an ordered endpoint has behind an exhausted delivery is; the other reasons are domain.Hold….
 const (
 	HeldDisabled = "disabled"
 	HeldReplay   = "replay_paused"
+	HeldBehind   = "behind_exhausted"
 )
 
 // Hold says why an endpoint's deliveries are held, and since when. A half-open breaker holds all but its probe. It is
@@ -38,20 +39,24 @@ func (h *Health) Hold(tenant, endpoint string, now time.Time) (reason string, si
 
 // held are a tenant's endpoints, and its replays, that hold their deliveries back.
 type held struct {
-	disabled []any                // all that waits
-	gated    []any                // what is due
-	paused   map[string]time.Time // replays, since when: all that waits
+	disabled []any                      // all that waits
+	gated    []any                      // what is due
+	paused   map[string]time.Time       // replays, since when: all that waits
+	behind   map[string]domain.Position // endpoints, behind whose delivery at the position all waits
 	now      time.Time
 }
 
 func (p *Projections) holding(ctx context.Context, tenant string) (held, error) {
-	h := held{now: p.cfg.Now()}
+	h := held{now: p.cfg.Now(), behind: map[string]domain.Position{}}
 	var err error
 	if h.paused, err = p.pausedReplays(ctx, tenant); err != nil {
 		return h, err
 	}
 	if r, ok := p.directory.Routing(tenant); ok {
 		for _, e := range r.Endpoints {
+			if pos, _, ok := p.backlog.Blocked(tenant, e.ID); ok {
+				h.behind[e.ID] = pos
+			}
 			if e.Disabled {
 				h.disabled = append(h.disabled, e.ID)
 			} else if reason, _ := p.health.Hold(tenant, e.ID, h.now); reason != "" && reason != HeldDisabled {
@@ -81,11 +86,14 @@ func (h *held) condition(sb *sqlbuilder.SelectBuilder) string {
 	for id := range h.paused {
 		paused = append(paused, id)
 	}
-	return sb.Or(sb.In("endpoint_id", h.disabled...), sb.In("replay", paused...),
-		sb.And(sb.In("endpoint_id", h.gated...), sb.LessEqualThan("due_at", micros(h.now))))
+	ways := []string{sb.In("endpoint_id", h.disabled...), sb.In("replay", paused...)}
+	for endpoint, pos := range h.behind {
+		ways = append(ways, sb.And(sb.Equal("endpoint_id", endpoint), "line = 1", sb.GreaterThan("position", int64(pos))))
+	}
+	return sb.Or(append(ways, sb.And(sb.In("endpoint_id", h.gated...), sb.LessEqualThan("due_at", micros(h.now))))...)
 }
 
-func (h *held) none() bool { return len(h.disabled)+len(h.gated)+len(h.paused) == 0 }
+func (h *held) none() bool { return len(h.disabled)+len(h.gated)+len(h.paused)+len(h.behind) == 0 }
 
 // hold derives the status of what waits at an endpoint that holds it back: at a disabled one all of it, else what is
 // due and would start; and of what a paused replay has scheduled.
@@ -105,6 +113,12 @@ func (p *Projections) hold(d *DeliveryRow, paused map[string]time.Time) {
 	if since, is := paused[d.Replay]; is {
 		d.Status, d.Held, d.HeldSince = domain.StatusHeld, HeldReplay, since
 		return
+	}
+	if d.InLine {
+		if pos, since, ok := p.backlog.Blocked(d.Tenant, d.EndpointID); ok && d.Routed > pos {
+			d.Status, d.Held, d.HeldSince = domain.StatusHeld, HeldBehind, since
+			return
+		}
 	}
 	if reason != "" && reason != HeldDisabled && !d.DueAt.After(now) {
 		d.Status, d.Held, d.HeldSince = domain.StatusHeld, reason, since

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"hookledger/domain"
 )
@@ -62,7 +63,7 @@ func (b *Backlog) over(it *item) {
 		}
 		return
 	}
-	it.due, it.row = 0, 0
+	it.due, it.row = it.next, 0
 	it.open, it.returned, it.again, it.ended = false, false, false, false
 	b.items[it.id] = it
 	if b.keeps(it.queue, it.rowPlace()) {
@@ -72,6 +73,18 @@ func (b *Backlog) over(it *item) {
 		b.leave(it)
 	}
 	b.schedule(it.queue)
+}
+
+// Blocked says that an ordered endpoint's deliveries wait behind one that is exhausted: where the ledger has that one's
+// event, and since when it is.
+func (b *Backlog) Blocked(tenant, endpoint string) (behind domain.Position, since time.Time, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	q := b.queues[domain.EndpointKey{Tenant: tenant, Endpoint: endpoint}]
+	if q == nil || !q.order.wait || len(q.head) == 0 || !q.head[0].stuck || q.blind() {
+		return 0, time.Time{}, false
+	}
+	return q.head[0].line, fromMicros(q.head[0].due), true
 }
 
 // lag keeps an ordered queue from going on before the live fold has reached the position: what its last delivery came

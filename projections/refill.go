@@ -166,7 +166,7 @@ const refillQuery = "SELECT id, event_id, due_at, revision, position, 0 FROM del
 	"AND endpoint_id = ? AND replay = ? AND (due_at, id) >= (?, ?) AND due_at > 0 ORDER BY due_at, id LIMIT ?"
 
 // The line of an ordered endpoint: what waits, and what others wait behind.
-const lineQuery = "SELECT id, event_id, due_at, revision, position, status = 'exhausted' FROM deliveries " +
+const lineQuery = "SELECT id, event_id, max(due_at, completed_at), revision, position, status = 'exhausted' FROM deliveries " +
 	"INDEXED BY deliveries_line WHERE tenant = ? AND endpoint_id = ? AND replay = ? AND (position, id) >= (?, ?) " +
 	"AND line = 1 ORDER BY position, id LIMIT ?"
 
@@ -294,7 +294,7 @@ func (b *Backlog) found(w waitingRow, at domain.Position) {
 	}
 	it.queue, it.event, it.rev, it.line, it.open = q, w.event, w.rev, w.line, w.open
 	if w.ended {
-		it.stuck, it.pos = true, o.pos
+		it.stuck, it.pos, it.next = true, o.pos, w.since
 		b.over(it)
 		return
 	}
