@@ -1,9 +1,12 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
+	"net/netip"
+	"strings"
 	"time"
 
 	"hookledger/domain"
@@ -28,6 +31,8 @@ type FilterInput struct {
 	ReplayID        string    `query:"replay_id" maxLength:"128" doc:"Only what this replay scheduled."`
 	Code            int       `query:"code" minimum:"0" maximum:"999" doc:"HTTP status; of a delivery, its last."`
 	CodeClass       string    `query:"code_class" enum:"1xx,2xx,3xx,4xx,5xx" doc:"Likewise, its first digit."`
+	AnyCode         int       `query:"any_code" minimum:"0" maximum:"999" doc:"HTTP status of any attempt, not of the last alone."`
+	AnyCodeClass    string    `query:"any_code_class" enum:"1xx,2xx,3xx,4xx,5xx" doc:"Likewise, its first digit."`
 	ErrorCode       string    `query:"error_code" maxLength:"64" doc:"Why the (last) attempt failed; likewise." example:"timeout"`
 	Trigger         string    `query:"trigger" enum:"initial,automatic,manual,replay" doc:"What made the attempt due."`
 	AttemptsAtLeast int       `query:"attempts_at_least" minimum:"0" maximum:"1000000" doc:"Of the delivery."`
@@ -48,7 +53,10 @@ func (in *FilterInput) where(ofAttempts bool) (projections.Where, error) {
 		Received:  projections.Span{After: in.ReceivedAfter, Before: in.ReceivedBefore},
 		Attempted: projections.Span{After: in.AttemptedAfter, Before: in.AttemptedBefore},
 		Trigger:   domain.Trigger(in.Trigger), AttemptsAtLeast: in.AttemptsAtLeast, RemoteAddr: in.RemoteAddr,
-		DeliveryID: in.DeliveryID}
+		DeliveryID: in.DeliveryID, AttemptCode: in.AnyCode, AttemptClass: classOf(in.AnyCodeClass)}
+	if err := in.malformed(); err != nil {
+		return w, err
+	}
 	for name, s := range map[string]projections.Span{"occurred": w.Occurred, "received": w.Received,
 		"attempted": w.Attempted} {
 		if !s.After.IsZero() && !s.Before.IsZero() && !s.After.Before(s.Before) {
@@ -64,13 +72,13 @@ func (in *FilterInput) where(ofAttempts bool) (projections.Where, error) {
 		}
 		w.LatencyAtLeast = d
 	}
-	class := 0
-	if in.CodeClass != "" {
-		class = int(in.CodeClass[0] - '0')
-	}
-	if ofAttempts {
-		w.AttemptClass = class
-	} else {
+	switch class := classOf(in.CodeClass); {
+	case ofAttempts && class != 0 && w.AttemptClass != 0 && class != w.AttemptClass:
+		return w, newProblem(http.StatusBadRequest, "invalid_code",
+			"of an attempt, code_class and any_code_class are the same, and two are given: leave one out")
+	case ofAttempts:
+		w.AttemptClass = cmp.Or(class, w.AttemptClass)
+	default:
 		w.LastClass, w.LastError = class, domain.ErrorCode(in.ErrorCode)
 	}
 	if in.Subject != "" && in.Total {
@@ -78,6 +86,36 @@ func (in *FilterInput) where(ofAttempts bool) (projections.Where, error) {
 			"what is selected by its subject can't be counted beforehand: leave out total, and follow the cursors")
 	}
 	return w, nil
+}
+
+func classOf(s string) int {
+	if s == "" {
+		return 0
+	}
+	return int(s[0] - '0')
+}
+
+// malformed refuses what can be no id, type or address: it would find nothing, and say nothing.
+func (in *FilterInput) malformed() error {
+	for _, id := range []struct{ name, value, prefix string }{{"endpoint_id", in.EndpointID, "ep_"},
+		{"delivery_id", in.DeliveryID, domain.PrefixDelivery}, {"replay_id", in.ReplayID, domain.PrefixReplay},
+		{"event_id", in.EventID, ""}} {
+		if id.value != "" && (!strings.HasPrefix(id.value, id.prefix) || !domain.ValidEventID(id.value)) {
+			return newProblem(http.StatusBadRequest, "invalid_id", id.name+" is no such id: write it whole, "+
+				map[bool]string{true: "as " + id.prefix + "…", false: "in A-Z a-z 0-9 _ and -"}[id.prefix != ""])
+		}
+	}
+	if in.Event != "" && !domain.ValidPattern(in.Event) {
+		return newProblem(http.StatusBadRequest, "invalid_event_type",
+			"event is no type or pattern: write it like agent.status_changed, agent.* or *")
+	}
+	if _, err := netip.ParseAddr(in.RemoteAddr); in.RemoteAddr != "" && err != nil {
+		if _, err := netip.ParseAddrPort(in.RemoteAddr); err != nil {
+			return newProblem(http.StatusBadRequest, "invalid_address",
+				"remote_addr is no IP address: write it like 203.0.113.7, 203.0.113.7:443 or [2001:db8::1]:443")
+		}
+	}
+	return nil
 }
 
 // list is the page's part of a filter.

@@ -36,7 +36,8 @@ func TestListsTakeTheSameConditions(t *testing.T) {
 	for name, query := range map[string]string{
 		"subject": "subject=person_2", "subject, small pages": "subject=person_2&limit=1",
 		"event id": "event_id=wanted", "delivery id": "delivery_id=" + delivery,
-		"code": "code=200", "code class": "code_class=2xx", "trigger": "trigger=initial",
+		"code": "code=200", "code class": "code_class=2xx", "any code": "attempts_at_least=1&any_code=200",
+		"any code class": "attempts_at_least=1&any_code_class=2xx", "trigger": "trigger=initial",
 		"attempts at least": "attempts_at_least=1", "remote address": "remote_addr=" + url.QueryEscape(attempt.RemoteAddr),
 		"latency at least": "latency_at_least=1us", "attempted": "attempted_after=2020-01-01T00:00:00Z",
 		"endpoint": "attempts_at_least=1&endpoint_id=" + first.ID,
@@ -49,7 +50,7 @@ func TestListsTakeTheSameConditions(t *testing.T) {
 			}
 		}
 	}
-	for _, query := range []string{"error_code=timeout", "code_class=5xx", "trigger=replay", "latency_at_least=1h",
+	for _, query := range []string{"error_code=timeout", "code_class=5xx", "any_code=503", "any_code_class=4xx", "trigger=replay", "latency_at_least=1h",
 		"attempts_at_least=2", "remote_addr=203.0.113.200", "subject=nobody", "endpoint_id=" + second.ID,
 		"occurred_before=2020-01-01T00:00:00Z", "received_before=2020-01-01T00:00:00Z",
 		"attempted_before=2020-01-01T00:00:00Z"} {
@@ -98,10 +99,16 @@ func TestFiltersThatSelectNothingForSureAreRefused(t *testing.T) {
 	for query, code := range map[string]string{
 		"received_after=2024-01-02T00:00:00Z&received_before=2024-01-01T00:00:00Z": "invalid_range",
 		"latency_at_least=soon": "invalid_duration", "subject=x&total=true": "no_total",
+		"endpoint_id=dlv_1": "invalid_id", "endpoint_id=ep_1%20": "invalid_id", "delivery_id=evt_1": "invalid_id",
+		"event_id=a/b": "invalid_id", "replay_id=1": "invalid_id", "event=agent.": "invalid_event_type",
+		"event=*.x": "invalid_event_type", "remote_addr=example.com": "invalid_address",
 		"code_class=9xx": "invalid_request", "trigger=none": "invalid_request",
 	} {
 		for _, list := range []string{"events", "deliveries", "attempts"} {
-			s.call(key, "GET", "/v1/"+list+"?"+query, nil).want(400, code)
+			p := into[Problem](s.call(key, "GET", "/v1/"+list+"?"+query, nil).want(400, code))
+			if p.Fix == "" && code != "invalid_request" || !strings.HasSuffix(p.Detail, p.Fix) {
+				t.Errorf("%s names no fix: %+v", query, p)
+			}
 		}
 	}
 }

@@ -40,12 +40,14 @@ func humaProblem(status int, msg string, errs []error) *Problem {
 		p = newProblem(http.StatusBadRequest, "invalid_request", "")
 	case http.StatusRequestEntityTooLarge:
 		p = newProblem(status, "body_too_large", "the body is too large: "+msg)
+		p.Fix = "send less at a time"
 	case http.StatusUnsupportedMediaType:
 		p = newProblem(status, "unsupported_media_type", "the body's content type is not taken: send application/json")
 	case http.StatusRequestTimeout:
 		p = newProblem(status, "body_timeout", "the body came too slowly: send it again")
 	default:
 		p = newProblem(status, "error", msg)
+		p.Fix = "" // who knows what it says
 	}
 	var said []string
 	for _, err := range errs {

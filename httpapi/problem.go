@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"hookledger/domain"
@@ -46,8 +47,10 @@ func (p *Problem) GetStatus() int { return p.Status }
 // ContentType makes a Problem a huma.ContentTypeFilter.
 func (p *Problem) ContentType(string) string { return problemType }
 
+// newProblem takes what is wrong and, behind ": ", what to do about it.
 func newProblem(status int, code, detail string) *Problem {
-	p := &Problem{Title: http.StatusText(status), Status: status, Code: code, Detail: detail}
+	_, fix, _ := strings.Cut(detail, ": ")
+	p := &Problem{Title: http.StatusText(status), Status: status, Code: code, Detail: detail, Fix: fix}
 	switch status {
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		p.retryAfter = time.Second

@@ -117,6 +117,9 @@ func listAll[T any](cmd *cobra.Command, a *app, c *apiclient.Client, path string
 	if err := out.Close(); err != nil {
 		return err
 	}
+	if out.Len() == 0 && a.printer.Format == output.Table && next == "" {
+		a.note("nothing found")
+	}
 	switch {
 	case total == nil:
 	case total.AtLeast:

@@ -17,6 +17,7 @@ type querying struct {
 	plain map[string]*string // go into the query as they are
 	times map[string]*string // a time, or how long ago
 	code  string
+	any   string
 	least int
 	total bool
 }
@@ -44,6 +45,8 @@ func (q *querying) flags(c *cobra.Command) {
 	}
 	c.Flags().StringVar(&q.code, "code", "",
 		"only those with this HTTP status, or class such as 5xx; of deliveries the last answer")
+	c.Flags().StringVar(&q.any, "any-code", "",
+		"only those with an attempt, the last or an earlier one, of this HTTP status, or class such as 5xx")
 	c.Flags().IntVar(&q.least, "attempts-at-least", 0, "only those with so many attempts")
 	c.Flags().BoolVar(&q.total, "total", false, "also say how many there are, on stderr")
 }
@@ -60,11 +63,12 @@ func (q *querying) values() (url.Values, error) {
 		}
 		out.Set(underscored(name), t.Format(time.RFC3339Nano))
 	}
-	name := "code"
-	if strings.HasSuffix(q.code, "xx") {
-		name = "code_class"
+	for name, code := range map[string]string{"code": q.code, "any_code": q.any} {
+		if strings.HasSuffix(code, "xx") {
+			name += "_class"
+		}
+		set(out, name, code)
 	}
-	set(out, name, q.code)
 	set(out, "attempts_at_least", output.NonZero(q.least))
 	if q.total {
 		out.Set("total", "true")
@@ -106,7 +110,10 @@ func newQueryList[T any](a *app, r *remote, what, one, path string, columns []ou
 	c := &cobra.Command{Use: what, Short: "Find " + what + ", newest first", Args: args(),
 		Long: "Find " + what + " by any mix of conditions, newest first. A condition on an attempt finds deliveries with one such " +
 			"attempt,\na condition on a delivery finds events with one such delivery. " +
-			"--code and --error-code are of a delivery's last\nattempt: one that failed at first and succeeded since is found by hookledger query attempts --code 5xx.\n\n" +
+			"--code and --error-code are of a delivery's last\nattempt: one that failed at first and succeeded since is found by --any-code 5xx.\n\n" +
+			"--created-after and --created-before are of the rows that are listed, and the way to go through many of them: an\nevent is " +
+			"created when it is received, a delivery when it is routed or replayed, an attempt when it starts. Of deliveries\n" +
+			"and attempts --received-after is about their event, which may be much older; --occurred-after is that event's own time.\n\n" +
 			"With --all and -o ndjson, json or csv " +
 			"any number of rows is written as they come.",
 		Example: "  hookledger query " + what + " --event \"agent.*\" --received-after 24h --code 5xx --total\n" +

@@ -38,6 +38,7 @@ func exchangeColumns() []output.Column[exchange] {
 		status("delivery_status", func(e exchange) string { return e.Delivery.Value.Status }),
 		column("replay_id", func(e exchange) string { return e.Delivery.Value.ReplayID }),
 		column("n", of(func(t apiclient.Attempt) string { return output.Int(t.N) })),
+		column("trigger", of(func(t apiclient.Attempt) string { return t.Trigger })),
 		column("sent_at", of(func(t apiclient.Attempt) string { return output.Time(t.StartedAt) })),
 		column("signature", of(func(t apiclient.Attempt) string {
 			if t.Signature == nil {
@@ -47,7 +48,6 @@ func exchangeColumns() []output.Column[exchange] {
 		})),
 		column("answer", of(apiclient.Attempt.Result)),
 		{Name: "answer_body", Value: of(answerBody), Max: maxAnswerShown},
-		detail("trigger", of(func(t apiclient.Attempt) string { return t.Trigger })),
 		detail("remote_addr", of(func(t apiclient.Attempt) string { return t.RemoteAddr })),
 		detail("duration_ms", of(func(t apiclient.Attempt) string { return output.Float(t.DurationMS, 3) })),
 		detail("delivery_id", func(e exchange) string { return e.Delivery.Value.ID }),

@@ -121,7 +121,8 @@ func (a *app) prepare(cmd *cobra.Command) error {
 	if err != nil {
 		return usage(err.Error(), "see: "+cmd.CommandPath()+" --help")
 	}
-	a.printer = &output.Printer{Out: a.out, Format: format, Paint: output.Paint(output.Colour(a.out, a.getenv))}
+	a.printer = &output.Printer{Out: a.out, Format: format, Paint: output.Paint(output.Colour(a.out, a.getenv)),
+		Width: output.Width(a.out)}
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/mattn/go-isatty"
+	"golang.org/x/term"
 
 	"hookledger/domain"
 )
@@ -38,6 +39,19 @@ func Parse(s string) (Format, error) {
 func IsTerminal(w any) bool {
 	f, ok := w.(*os.File)
 	return ok && (isatty.IsTerminal(f.Fd()) || isatty.IsCygwinTerminal(f.Fd()))
+}
+
+// Width is how many columns the terminal has that w is; 0: w is none.
+func Width(w any) int {
+	f, ok := w.(*os.File)
+	if !ok {
+		return 0
+	}
+	width, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return 0
+	}
+	return width
 }
 
 // Colour says whether to colour what is written to w: on a terminal, unless NO_COLOR (no-color.org) or TERM=dumb says

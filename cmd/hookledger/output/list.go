@@ -28,6 +28,7 @@ type Printer struct {
 	Out    io.Writer
 	Format Format
 	Paint  Paint
+	Width  int // of the terminal, which cuts a list's table; 0: none
 }
 
 // List writes resources one after the other. Close must follow.
@@ -173,6 +174,8 @@ func (l *List[T]) begin() {
 		return
 	}
 	l.table = newTable()
+	l.table.Style().Size.WidthMax = l.p.Width
+	l.table.Style().Box.UnfinishedRow = "…"
 	head := table.Row{}
 	for _, c := range l.columns {
 		if !c.Detail {

@@ -203,3 +203,23 @@ func TestParseNamesTheFormats(t *testing.T) {
 		t.Errorf("got %q, %v", f, err)
 	}
 }
+
+// TestAListsTableIsCutAtTheTerminal: and so is nothing else.
+func TestAListsTableIsCutAtTheTerminal(t *testing.T) {
+	t.Parallel()
+	wide := []Column[string]{{Name: "id", Value: func(string) string { return "evt_1" }},
+		{Name: "note", Value: func(s string) string { return s }}}
+	for f, want := range map[Format]string{Table: "id     note…\nevt_1  fünf…\n", CSV: "id,note\nevt_1,fünfzehn\n"} {
+		var b bytes.Buffer
+		l := NewList(&Printer{Out: &b, Format: f, Width: 12}, wide)
+		if err := l.Add(nil, "fünfzehn"); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Close(); err != nil || b.String() != want {
+			t.Errorf("%s: %q, %v", f, b.String(), err)
+		}
+	}
+	if Width(&bytes.Buffer{}) != 0 || Width(nil) != 0 {
+		t.Error("what is no terminal has no width")
+	}
+}
