@@ -108,6 +108,8 @@ type Config struct {
 	Now         func() time.Time
 	NewID       func() ulid.ULID // ids of records and resources
 
+	// Texts find events by what they say; nil: this node has no index.
+	Texts Texts
 	// Refusals count the posts that are refused; nil: only the metrics of ingest do.
 	Refusals Refusals
 	// Polls are this node's pollers of sources; nil: it polls none.

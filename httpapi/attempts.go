@@ -122,6 +122,9 @@ func (a *api) listAttempts(ctx context.Context, c *caller, in *listAttemptsInput
 	where.DeliveryStatus, where.EventType = domain.DeliveryStatus(in.DeliveryStatus), in.Event
 	where.Replay = in.ReplayID
 	where.DeliveryID = "" // an attempt's own
+	if err := a.findText(ctx, c.tenant, in.Text, &where, projections.Span{}); err != nil {
+		return nil, err
+	}
 	f := projections.AttemptFilter{List: in.FilterInput.list(&in.PageInput, c), EndpointID: in.EndpointID,
 		EventID: in.EventID, DeliveryID: in.DeliveryID, Status: projections.AttemptStatus(in.Status), Code: in.Code,
 		ErrorCode: domain.ErrorCode(in.ErrorCode), Where: where}

@@ -61,6 +61,9 @@ func (a *api) listDeliveries(ctx context.Context, c *caller, in *listDeliveriesI
 	if err != nil {
 		return nil, err
 	}
+	if err := a.findText(ctx, c.tenant, in.Text, &where, projections.Span{}); err != nil {
+		return nil, err
+	}
 	f := projections.DeliveryFilter{List: in.FilterInput.list(&in.PageInput, c), EndpointID: in.EndpointID,
 		EventID: in.EventID, EventType: in.Event, Status: domain.DeliveryStatus(in.Status),
 		Code: in.Code, Replay: in.ReplayID, Where: where}

@@ -89,6 +89,10 @@ func (a *api) listEvents(ctx context.Context, c *caller, in *listEventsInput) (*
 	}
 	where.DeliveryStatus, where.EndpointID, where.Replay = domain.DeliveryStatus(in.Status), in.EndpointID, in.ReplayID
 	where.LastCode = in.Code
+	created := projections.Span{After: in.CreatedAfter, Before: in.CreatedBefore}
+	if err := a.findText(ctx, c.tenant, in.Text, &where, created); err != nil {
+		return nil, err
+	}
 	f := projections.EventFilter{List: in.FilterInput.list(&in.PageInput, c), ID: in.EventID, Type: in.Event,
 		ByTimestamp: in.Sort == "occurred", Where: where}
 	page, err := bySubject(ctx, a, &f.List, in.Subject, func() (projections.Page[projections.EventRow], error) {

@@ -38,6 +38,7 @@ type FilterInput struct {
 	AttemptsAtLeast int       `query:"attempts_at_least" minimum:"0" maximum:"1000000" doc:"Of the delivery."`
 	LatencyAtLeast  string    `query:"latency_at_least" maxLength:"32" doc:"Of the attempt." example:"1.5s"`
 	RemoteAddr      string    `query:"remote_addr" maxLength:"64" doc:"With or without a port." example:"203.0.113.7"`
+	Text            string    `query:"text" maxLength:"256" doc:"Words of the event's data; the tenant's text_search must be on." example:"disk full"`
 	Total           bool      `query:"total" doc:"Also count what is selected, from the cursor on, up to 100,000."`
 }
 

@@ -32,7 +32,7 @@ func (a *api) registerProjections() {
 func (a *api) listProjections(_ context.Context, c *caller, _ *struct{}) (*listOutput[Projection], error) {
 	out := &listOutput[Projection]{Body: List[Projection]{Data: []Projection{}, AsOfPosition: a.Store.Head(),
 		AsOf: a.now()}}
-	for _, s := range a.History.Status() {
+	for _, s := range a.status() {
 		p := Projection{Name: s.Name, Status: "running", Position: s.Position, Head: s.Head,
 			LagMS: milliseconds(s.Behind.Microseconds()), Rebuilt: s.Rebuilt}
 		if s.Err != nil {
@@ -77,7 +77,7 @@ func (a *api) readyz(w http.ResponseWriter, r *http.Request) {
 	if err := a.Ready(); err != nil {
 		because = append(because, err.Error())
 	}
-	for _, s := range a.History.Status() {
+	for _, s := range a.status() {
 		if s.Err != nil {
 			because = append(because, "the projection "+s.Name+" stopped at record "+s.Record+
 				": rebuild it with hookledger projection rebuild")

@@ -50,6 +50,9 @@ type Where struct {
 	EndpointID     string // of a delivery
 	EventType      string // a type or a pattern
 	Replay         string // that scheduled the delivery
+
+	// Events are those that a search for a text has found; nil: it was not asked for.
+	Events []string
 }
 
 // slow is the duration from which an index holds attempts.

@@ -195,7 +195,7 @@ func eventList(f EventFilter) *list {
 		f.Where.Received = f.Where.Received.and(Span{f.CreatedAfter, f.CreatedBefore})
 		f.CreatedAfter, f.CreatedBefore = f.Where.Occurred.After, f.Where.Occurred.Before
 		f.Where.Occurred = Span{}
-	case f.ID != "":
+	case f.ID != "", f.Where.Events != nil:
 		index = "events_id"
 	case f.Type != "" && !strings.HasSuffix(f.Type, "*"):
 		index = "events_event"
@@ -203,6 +203,7 @@ func eventList(f EventFilter) *list {
 	l := newList(f.List, "events", index, eventColumns, created, "")
 	l.where("id", f.ID)
 	l.eventType(f.Type)
+	l.found(f.Where.Events, "id")
 	l.check(f.Where.onEvent(l.sb, "events.")...)
 	l.related(&f.Where, "events")
 	return l
@@ -227,7 +228,7 @@ func (p *Projections) Deliveries(ctx context.Context, f DeliveryFilter) (Page[De
 func deliveryList(f DeliveryFilter, holding held) *list {
 	index := ""
 	switch {
-	case f.EventID != "":
+	case f.EventID != "", f.Where.Events != nil:
 		index = "deliveries_event"
 	case f.Replay != "" && f.Status != "" && f.Status != domain.StatusSucceeded && f.Status != domain.StatusHeld:
 		index = "deliveries_replay_status"
@@ -260,6 +261,7 @@ func deliveryList(f DeliveryFilter, holding held) *list {
 		l.equal("last_code", f.Code)
 	}
 	l.eventType(f.EventType)
+	l.found(f.Where.Events, "event_id")
 	l.check(f.Where.onDelivery(l.sb, "deliveries.")...)
 	l.related(&f.Where, "deliveries")
 	switch f.Status {
@@ -288,7 +290,7 @@ func attemptList(f AttemptFilter) *list {
 	switch {
 	case f.DeliveryID != "":
 		index = "attempts_delivery"
-	case f.EventID != "":
+	case f.EventID != "", f.Where.Events != nil:
 		index = "attempts_delivery"
 	case f.EndpointID != "":
 		index = "attempts_endpoint"
@@ -321,6 +323,7 @@ func attemptList(f AttemptFilter) *list {
 	}
 	l.where("trigger", string(f.Where.Trigger))
 	f.Where.Trigger = ""
+	l.attemptsFound(f.Where.Events)
 	l.check(f.Where.onAttempt(l.sb, "attempts.")...)
 	l.related(&f.Where, "attempts")
 	return l

@@ -26,7 +26,7 @@ func projectionColumns() []output.Column[apiclient.Projection] {
 
 func newProjection(a *app) *cobra.Command {
 	return group("projection", "See the read models, or make them anew from the ledger",
-		newProjectionList(a), newProjectionRebuild(a))
+		newProjectionList(a), newProjectionRebuild(a), newProjectionDrop(a))
 }
 
 func newProjectionList(a *app) *cobra.Command {
@@ -73,13 +73,14 @@ The server must not run; the ledger is only read.`,
 	return c
 }
 
-func (a *app) rebuild(ctx context.Context, dir string, at *storeFlags) (err error) {
+// offline opens the ledger whose read models stand in the directory, while no server runs there.
+func (a *app) offline(ctx context.Context, dir string, at *storeFlags) (nodeStore, error) {
 	cfg, err := a.storeConfig(at)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := refuseHalf(dir, cfg.Kind); err != nil { // before what it has not brought yet is missed
-		return err
+		return nil, err
 	}
 	// A vault stands beside every ledger, wherever that is.
 	needed := ledgerDir
@@ -87,10 +88,14 @@ func (a *app) rebuild(ctx context.Context, dir string, at *storeFlags) (err erro
 		needed = vaultDir
 	}
 	if there, err := exists(filepath.Join(dir, needed)); err != nil || !there {
-		return errors.Join(err, usage("there is no "+needed+" in "+dir,
+		return nil, errors.Join(err, usage("there is no "+needed+" in "+dir,
 			"name the server's data directory with --data-dir or HOOKLEDGER_DATA_DIR"))
 	}
-	store, err := openStore(ctx, dir, cfg)
+	return openStore(ctx, dir, cfg)
+}
+
+func (a *app) rebuild(ctx context.Context, dir string, at *storeFlags) (err error) {
+	store, err := a.offline(ctx, dir, at)
 	if err != nil {
 		return err
 	}

@@ -30,6 +30,7 @@ func (q *querying) flags(c *cobra.Command) {
 		{"endpoint-id", "to this endpoint"}, {"event-id", "of this event"}, {"delivery-id", "of this delivery"},
 		{"replay-id", "that this replay scheduled"},
 		{"subject", "about this subject; what the other conditions select is opened for it, so give a time as well"},
+		{"text", "whose event says these words; \"disk full\" in quotes is a phrase, time* a beginning"},
 		{"error-code", "that failed so, such as timeout or connection_refused; of deliveries the last attempt"},
 		{"trigger", "that were tried for this reason: initial, automatic, manual or replay"},
 		{"latency-at-least", "that took so long, such as 1.5s"},

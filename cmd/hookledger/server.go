@@ -69,6 +69,7 @@ type server struct {
 	stopStreams  context.CancelFunc
 	stopPolls    context.CancelFunc
 	stopRefusals context.CancelFunc
+	stopTexts    context.CancelFunc
 	stopDelivery context.CancelFunc
 	stopFollow   context.CancelFunc
 	following    context.Context // ends with stopFollow
@@ -180,7 +181,9 @@ func startServer(ctx context.Context, cfg serverConfig) (_ *server, err error) {
 	}
 	refusals := ingest.NewRefusals(ingest.RefusalsConfig{Store: store, Vault: keys, Room: store.Room, Now: now,
 		NewID: newID, Metrics: registry, Logger: s.log})
-	api := httpapi.Config{Refusals: refusals, Store: store, Ingest: in, Polls: polls, Projections: s.proj, Replays: again, Vault: keys,
+	texts := projections.NewTextSearch(projections.TextConfig{Dir: filepath.Join(cfg.DataDir, projectionsDir), Store: store,
+		Directory: s.proj.Directory(), Vault: keys, Now: now, Logger: s.log})
+	api := httpapi.Config{Refusals: refusals, Texts: texts, Store: store, Ingest: in, Polls: polls, Projections: s.proj, Replays: again, Vault: keys,
 		Now: now, NewID: newID, Egress: cfg.Egress, Room: store.Room, Ready: s.ready,
 		FollowUps: followUpsLate(following), Version: version, LedgerID: s.LedgerID,
 		Logger: s.log, Registry: registry, HideMetrics: admin != nil}
@@ -202,6 +205,7 @@ func startServer(ctx context.Context, cfg serverConfig) (_ *server, err error) {
 	}
 	s.poll(polls)
 	s.record(refusals)
+	s.search(texts)
 	s.URL = baseURL(listener, cfg.TLSCert != "")
 	if err := s.bootstrap(ctx); err != nil {
 		err = errors.Join(err, s.Close())
@@ -275,6 +279,13 @@ func (s *server) record(refusals *ingest.Refusals) {
 	})
 }
 
+// search starts the follower of the indexes of texts.
+func (s *server) search(texts *projections.TextSearch) {
+	ctx, stop := context.WithCancel(context.Background())
+	s.stopTexts = stop
+	s.group.Go(func() error { return part("text search", ctx, texts.Run) })
+}
+
 // part runs one part until its context ends; an end of its own is a failure of the server.
 func part(name string, ctx context.Context, run func(context.Context) error) error {
 	err := run(ctx)
@@ -321,6 +332,7 @@ func (s *server) Close() error {
 			<-s.followedUp
 		}
 		s.catchUp()
+		s.stopTexts()
 		s.stopFollow()
 		s.closeErr = errors.Join(s.group.Wait(), s.closer.close())
 	})

@@ -15,6 +15,7 @@ func tenantColumns() []output.Column[apiclient.Tenant] {
 		column("accept_unknown_types", func(t apiclient.Tenant) string {
 			return output.YesNo(t.Settings.AcceptUnknownTypes)
 		}),
+		detail("text_search", func(t apiclient.Tenant) string { return output.YesNo(t.Settings.TextSearch) }),
 		detail("ingest_rate", func(t apiclient.Tenant) string { return noZero(output.Float(t.Settings.IngestRate, 3)) }),
 		detail("max_endpoints", func(t apiclient.Tenant) string { return output.NonZero(t.Settings.MaxEndpoints) }),
 		detail("max_in_flight_per_host", func(t apiclient.Tenant) string {
@@ -26,7 +27,7 @@ func tenantColumns() []output.Column[apiclient.Tenant] {
 
 // tenantFlags are what create and update take; settings holds only what was given.
 type tenantFlags struct {
-	accept             bool
+	accept, text       bool
 	rate               float64
 	endpoints, perHost int
 }
@@ -35,6 +36,8 @@ func (f *tenantFlags) flags(c *cobra.Command) {
 	flags := c.Flags()
 	flags.BoolVar(&f.accept, "accept-unknown-types", false,
 		"take events of types that nobody registered, unchecked and marked")
+	flags.BoolVar(&f.text, "text-search", false, "keep an index of what events say, so that --text finds them: plain text "+
+		"on the server's disk, deleted with =false")
 	flags.Float64Var(&f.rate, "ingest-rate", 0, "events per second that are taken at most, such as 100; 0: no limit")
 	flags.IntVar(&f.endpoints, "max-endpoints", 0, "endpoints at most, 1 to 1000; 0: 1000")
 	flags.IntVar(&f.perHost, "max-in-flight-per-host", 0,
@@ -49,6 +52,7 @@ func (f *tenantFlags) settings(cmd *cobra.Command) map[string]any {
 		}
 	}
 	given("accept-unknown-types", "accept_unknown_types", f.accept)
+	given("text-search", "text_search", f.text)
 	given("ingest-rate", "ingest_rate", f.rate)
 	given("max-endpoints", "max_endpoints", f.endpoints)
 	given("max-in-flight-per-host", "max_in_flight_per_host", f.perHost)
@@ -114,12 +118,13 @@ func newTenantUpdate(a *app, r *remote) *cobra.Command {
 		Long: `Change a tenant's settings. Limits are changed with a platform key, such as the one in DIR/admin.key: a
 tenant's own key can't.`,
 		Example: `  hookledger tenant update acme --accept-unknown-types=false
+  hookledger tenant update acme --text-search
   hookledger tenant update acme --ingest-rate 100 --max-endpoints 50 --max-in-flight-per-host 16`,
 		Args: args("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			settings := f.settings(cmd)
 			if len(settings) == 0 {
-				return usage("nothing to change was named", "give --accept-unknown-types=true or =false, or a limit")
+				return usage("nothing to change was named", "give --accept-unknown-types=true or =false, --text-search, or a limit")
 			}
 			c, err := a.connect(r)
 			if err != nil {

@@ -13,6 +13,7 @@ type Tenant struct {
 	Revision int64  `json:"revision"`
 	Settings struct {
 		AcceptUnknownTypes bool    `json:"accept_unknown_types"`
+		TextSearch         bool    `json:"text_search"`
 		IngestRate         float64 `json:"ingest_rate"`
 		MaxEndpoints       int     `json:"max_endpoints"`
 		MaxInFlightPerHost int     `json:"max_in_flight_per_host"`
