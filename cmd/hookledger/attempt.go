@@ -127,6 +127,8 @@ func newAttemptCurl(a *app, r *remote) *cobra.Command {
 	return &cobra.Command{Use: "curl ID", Short: "Print a curl command that repeats an attempt's request, byte for byte",
 		Long: `Print a curl command that repeats the exact request of an attempt: same URL, headers, signature and body.
 
+The values of an endpoint's own headers and login are not shown: {vault:...} stands for them.
+
 Receivers take a signature for five minutes only, by their clock: repeat an older attempt with a fresh signature by
 hookledger delivery retry.`,
 		Example: "  hookledger attempt curl att_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C | sh", Args: args("ID"),
@@ -138,6 +140,12 @@ hookledger delivery retry.`,
 			if t.Value.Request == nil || t.Value.Erased {
 				return domain.Refuse(domain.KindErased, "no_request", "the request of this attempt is not there any more",
 					"its content was erased; what is left shows: hookledger attempt get "+t.Value.ID)
+			}
+			for _, h := range t.Value.Request.Headers {
+				if strings.HasPrefix(h.Value, "{vault:") {
+					a.note("the values of some headers stand in the vault: put them where {vault:...} is")
+					break
+				}
 			}
 			_, err = io.WriteString(a.out, curl(&t.Value)+"\n")
 			return err
