@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -163,8 +164,10 @@ func TestNothingThatATenantSetsLeadsInside(t *testing.T) {
 		"outside.test@127.0.0.1", "127.0.0.1#@outside.test", "１２７.0.0.1", "127。0.0.1", "outside.test:80@127.0.0.1"}
 	for _, host := range literals {
 		for _, url := range []string{"http://" + host + ":" + h.port + "/", "https://" + host + ":" + h.port + "/"} {
-			if code := h.endpoint(t, url); code/100 != 4 {
-				t.Errorf("an endpoint at %s is answered %d", url, code)
+			for kind, code := range h.endpoints(t, url) {
+				if code/100 != 4 {
+					t.Errorf("an endpoint of kind %s at %s is answered %d", kind, url, code)
+				}
 			}
 			if code, _ := h.source(t, url); code/100 != 4 {
 				t.Errorf("a source at %s is answered %d", url, code)
@@ -174,14 +177,14 @@ func TestNothingThatATenantSetsLeadsInside(t *testing.T) {
 	for _, host := range append(inside, "rebind.test", "rebind6.test", "mixed.test", "outside.test/redirect") {
 		host, path, _ := strings.Cut(host, "/")
 		for _, scheme := range []string{"http", "https"} {
-			if code := h.endpoint(t, scheme+"://"+host+":"+h.port+"/"+path); code != http.StatusCreated {
-				t.Errorf("an endpoint at %s is answered %d", host, code)
+			for kind, code := range h.endpoints(t, scheme+"://"+host+":"+h.port+"/"+path) {
+				if code != http.StatusCreated {
+					t.Errorf("an endpoint of kind %s at %s is answered %d", kind, host, code)
+				}
 			}
 		}
 	}
-	h.tenant.must(http.MethodPost, "/v1/events", map[string]any{"event": "agent.status_changed",
-		"data": map[string]string{"agentId": "a", "from": "online", "to": "offline"}})
-	h.tenant.awaitTerminal(t)
+	h.deliver(t)
 	for _, host := range append(inside, "rebind.test", "rebind6.test", "mixed.test", "outside.test") {
 		for range 2 {
 			if code, id := h.source(t, "http://"+host+":"+h.port); code == http.StatusCreated {
@@ -198,12 +201,41 @@ func TestNothingThatATenantSetsLeadsInside(t *testing.T) {
 	}
 }
 
-// endpoint registers an endpoint, and gives the answer's status.
-func (h *ssrfHouse) endpoint(t *testing.T, url string) int {
+// endpoints registers an endpoint of each kind that can be at the URL, or at its host, and gives the answers' status.
+func (h *ssrfHouse) endpoints(t *testing.T, url string) map[string]int {
 	t.Helper()
-	code, _ := h.create(t, "/v1/endpoints", map[string]any{"url": url, "event_types": []string{"*"},
-		"retry_schedule": []string{"0s", "0s"}, "timeout": "5s"})
+	code := map[string]int{}
+	register := func(kind string, where map[string]any) {
+		t.Helper()
+		body := map[string]any{"kind": kind, "event_types": []string{"*"}, "retry_schedule": []string{"0s", "0s"},
+			"timeout": "5s"}
+		maps.Copy(body, where)
+		code[kind], _ = h.create(t, "/v1/endpoints", body)
+	}
+	register("webhook", map[string]any{"url": url})
+	if strings.HasPrefix(url, "https") {
+		register("slack", map[string]any{"url": url})
+		register("telegram", map[string]any{"url": url, "telegram": map[string]string{"chat_id": "-1001",
+			"token": "123456:ABCDEFGHIJKLMNOP"}})
+		server, _, _ := strings.Cut(strings.TrimPrefix(url, "https://"), "/")
+		// The one outside is no mail server: what waits for its greeting waits out the timeout.
+		register("email", map[string]any{"timeout": "1s", "email": map[string]string{"server": server, "from": "a@example.com",
+			"to": "b@example.com"}})
+	}
 	return code
+}
+
+// deliver posts an event, and waits until all its deliveries have ended.
+func (h *ssrfHouse) deliver(t *testing.T) {
+	t.Helper()
+	var receipt struct{ Position uint64 }
+	into(t, h.tenant.must(http.MethodPost, "/v1/events", map[string]any{"event": "agent.status_changed",
+		"data": map[string]string{"agentId": "a", "from": "online", "to": "offline"}}), &receipt)
+	if receipt.Position == 0 {
+		t.Fatal("the receipt names no position")
+	}
+	h.tenant.must(http.MethodGet, fmt.Sprintf("/v1/deliveries?limit=1&min_position=%d", receipt.Position), nil)
+	h.tenant.awaitTerminal(t)
 }
 
 func (h *ssrfHouse) source(t *testing.T, url string) (code int, id string) {
@@ -249,9 +281,7 @@ func TestATenantCannotTellABlockedNameFromNone(t *testing.T) {
 		}
 		endpoints[id] = name
 	}
-	h.tenant.must(http.MethodPost, "/v1/events", map[string]any{"event": "agent.status_changed",
-		"data": map[string]string{"agentId": "a", "from": "online", "to": "offline"}})
-	h.tenant.awaitTerminal(t)
+	h.deliver(t)
 	var attempts struct {
 		Data []struct {
 			ID, Status string
