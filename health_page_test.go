@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestHealthPage runs every command of docs/health.md, in its order. The receiver fails its first ten requests, whatever
-// they are: so the breaker opened once, and the endpoint did well in the end, however fast the commands were.
+// TestHealthPage runs every command of docs/health.md, in its order. The receiver fails its first ten requests,
+// whatever they are: so the breaker opened once, and the endpoint did well in the end, however fast the commands were.
 func TestHealthPage(t *testing.T) {
 	t.Parallel()
 	r := newReader(t)

@@ -50,8 +50,8 @@ func (b *Breaker) failed(r *Record, v *verdict, n int, c *HealthConfig) bool {
 	return first
 }
 
-// stayOpen is how long a breaker stays open that opened for the n-th time in a row by a record: the jitter is drawn from
-// the record, so that whoever folds it gets the same.
+// stayOpen is how long a breaker stays open that opened for the n-th time in a row by a record: the jitter is drawn
+// from the record, so that whoever folds it gets the same.
 func (c *HealthConfig) stayOpen(n int, by ulid.ULID) time.Duration {
 	wait := c.BreakFor
 	for i := 1; i < n && wait < c.BreakAtMost; i++ {

@@ -40,11 +40,15 @@ const (
 
 // Seen is a record that mattered, and when it was recorded.
 type Seen struct {
-	Record ulid.ULID `json:"record,omitzero"`
-	At     time.Time `json:"at,omitzero"`
+	RecordRef
+	At time.Time `json:"at,omitzero"`
 }
 
-func seen(r *Record) Seen { return Seen{Record: r.ID, At: r.RecordedAt} }
+func seen(r *Record) Seen { return Seen{RecordRef: refTo(r), At: r.RecordedAt} }
+
+func refTo(r *Record) RecordRef {
+	return RecordRef{Record: r.ID, Stream: r.Stream, Revision: r.Revision}
+}
 
 // Why a state or a breaker changed.
 const (
@@ -62,7 +66,7 @@ type HealthChange struct {
 	State   HealthState `json:"state"`
 	Breaker string      `json:"breaker"` // BreakerClosed or BreakerOpen
 	Reason  string      `json:"reason"`  // Because…, or why it was disabled: "manual", "gone", "failing"
-	Because []ulid.ULID `json:"because"`
+	Because []RecordRef `json:"because"`
 }
 
 // Health is one endpoint's, folded from the ledger by a HealthFold. State and gate are pure functions of the fold and
@@ -165,7 +169,7 @@ func (h *Health) quiet(now time.Time) bool {
 
 func (h *Health) quieted() HealthChange {
 	return HealthChange{At: h.LastFailure.At.Add(quietAfter), State: HealthHealthy, Breaker: BreakerClosed,
-		Reason: BecauseQuiet, Because: []ulid.ULID{h.LastFailure.Record, h.LastSuccess.Record}}
+		Reason: BecauseQuiet, Because: []RecordRef{h.LastFailure.RecordRef, h.LastSuccess.RecordRef}}
 }
 
 // settle makes what time alone has changed a part of the fold, before the next record is.
@@ -184,7 +188,7 @@ func (h *Health) note(c HealthChange) {
 }
 
 // change notes a change of the state or the breaker. A record may change both; then it is noted once.
-func (h *Health) change(r *Record, to HealthState, reason string, because ...ulid.ULID) {
+func (h *Health) change(r *Record, to HealthState, reason string, because ...RecordRef) {
 	c := HealthChange{At: r.RecordedAt, State: to, Breaker: BreakerClosed, Reason: reason, Because: because}
 	if h.Breaker.Opened > 0 {
 		c.Breaker = BreakerOpen
@@ -242,7 +246,7 @@ func (h *Health) succeeded(r *Record, v *verdict, c *HealthConfig) []FollowUp {
 	if to == h.State && !reopened {
 		return nil
 	}
-	h.change(r, to, reason, r.ID)
+	h.change(r, to, reason, refTo(r))
 	if !h.Told.Failing {
 		return nil
 	}
@@ -284,7 +288,7 @@ func (h *Health) failed(r *Record, v *verdict, c *HealthConfig) []FollowUp {
 
 // worsen is the change of state that a failure brings.
 func (h *Health) worsen(r *Record, opened bool) {
-	row := []ulid.ULID{h.First.Record, r.ID}
+	row := []RecordRef{h.First.RecordRef, refTo(r)}
 	if h.Failures == 1 {
 		row = row[1:]
 	}
@@ -295,7 +299,7 @@ func (h *Health) worsen(r *Record, opened bool) {
 	case h.Failures >= degradedAfter:
 		h.change(r, HealthDegraded, BecauseRow, row...)
 	case h.poor():
-		h.change(r, HealthDegraded, BecauseRate, r.ID)
+		h.change(r, HealthDegraded, BecauseRate, refTo(r))
 	}
 }
 
@@ -339,9 +343,13 @@ func (h *Health) configured(c *EndpointConfig) {
 
 func (h *Health) disabled(r *Record, reason string, evidence ulid.ULID) []FollowUp {
 	h.settle(r.RecordedAt)
-	because := []ulid.ULID{r.ID}
-	if !evidence.IsZero() {
-		because = []ulid.ULID{evidence, r.ID}
+	because := []RecordRef{refTo(r)}
+	switch {
+	case evidence.IsZero():
+	case evidence == h.LastFailure.Record:
+		because = []RecordRef{h.LastFailure.RecordRef, refTo(r)}
+	default:
+		because = []RecordRef{{Record: evidence}, refTo(r)}
 	}
 	row := h.row(r)
 	row.Code = reason
@@ -356,6 +364,6 @@ func (h *Health) enabled(r *Record) {
 	h.Failures, h.First, h.Breaker, h.Slowdown = 0, Seen{}, Breaker{}, Slowdown{}
 	h.Told.Failing, h.Told.At, h.Told.Disable = false, time.Time{}, false
 	if h.State != HealthHealthy {
-		h.change(r, HealthHealthy, BecauseEnabled, r.ID)
+		h.change(r, HealthHealthy, BecauseEnabled, refTo(r))
 	}
 }

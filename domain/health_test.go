@@ -89,7 +89,7 @@ func (p *patient) says(want string, because *domain.Record) {
 	if got := fmt.Sprintf("%s %s", h.StateAt(p.now), h.BreakerAt(p.now)); got != want {
 		p.t.Fatalf("at %s it is %q, want %q: %+v", p.now, got, want, h)
 	}
-	if c := h.ChangeAt(p.now); because != nil && c.Because[len(c.Because)-1] != because.ID {
+	if c := h.ChangeAt(p.now); because != nil && c.Because[len(c.Because)-1].Record != because.ID {
 		p.t.Fatalf("%q is because of %v, want %s", want, c.Because, because.ID)
 	}
 }
@@ -322,7 +322,7 @@ func TestHealth_FollowUps(t *testing.T) {
 		p.follows(domain.FollowChannelEnded)
 		// A late 2xx ends a delivery that has no open attempt: whose it is stands in its stream.
 		s := domain.DeliveryStream("t", "dlv_late")
-		p.write(s, &domain.ResponseReceived{Attempt: "att_0", Status: 200, Late: true}, &domain.DeliverySucceeded{Attempts: 1})
+		p.write(s, &domain.ResponseReceived{Attempt: "att_0", Status: 200, Late: true}, &domain.DeliverySucceeded{})
 		if len(p.follow) != 1 || p.follow[0].Endpoint != "" || p.follow[0].Delivery != "dlv_late" {
 			t.Fatalf("%+v", p.follow)
 		}

@@ -208,8 +208,8 @@ func quantile(latency *[buckets]uint64, attempts, percent int) float64 {
 	return 0
 }
 
-// A slot is stored as [number, attempts, succeeded, [bucket, n, …], [code, n, …]]. It is written by hand: a node stores
-// thousands of them every few seconds.
+// A slot is stored as [number, attempts, succeeded, [bucket, n, …], [code, n, …]]. It is written by hand: a node
+// stores thousands of them every few seconds.
 func (s *slot) append(b []byte) []byte {
 	b = strconv.AppendInt(append(b, '['), s.number, 10)
 	b = strconv.AppendUint(append(b, ','), uint64(s.attempts), 10)

@@ -60,6 +60,8 @@ var descriptions = map[string]string{
 		"the server's default, 120h unless it sets another.",
 	"EndpointHealth.places": "At most so many attempts at once, for it said that it has too much to do, or was down; " +
 		"absent: no bound but its own. A half-open breaker has one.",
+	"EndpointHealth.pending": "Deliveries that wait, as of a moment ago; absent with as_of: open-deliveries lists " +
+		"them.",
 	"EndpointHealth.consecutive_failures": "Failures since the last success.",
 	"HealthWindow.p50_ms":                 "Of whole attempts, failed ones too, in milliseconds; exact to half of itself.",
 	"EndpointConfig.on_exhausted": "What those behind an exhausted delivery of an ordered endpoint do: go on, or wait " +

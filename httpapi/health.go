@@ -2,10 +2,7 @@ package httpapi
 
 import (
 	"context"
-	"slices"
 	"time"
-
-	"github.com/oklog/ulid/v2"
 
 	"hookledger/domain"
 	"hookledger/projections"
@@ -18,6 +15,7 @@ type EndpointHealth struct {
 	Since      *time.Time              `json:"since,omitempty" doc:"Of the state; absent: it was always healthy."`
 	Reason     string                  `json:"reason,omitempty" doc:"Why the state is what it is." example:"success_rate"`
 	Because    []string                `json:"because" nullable:"false" doc:"Ids of the records that led to the state."`
+	Causes     []Cause                 `json:"causes" nullable:"false" doc:"The same, with where they stand."`
 	Breaker    string                  `json:"breaker" enum:"closed,open,half_open"`
 	Hold       *Hold                   `json:"hold,omitempty" doc:"Nothing is sent for now."`
 	Places     int                     `json:"places,omitempty"`
@@ -27,7 +25,7 @@ type EndpointHealth struct {
 	LastCode   string                  `json:"last_failure_code,omitempty" doc:"A status or an error code." example:"503"`
 	LastOK     *time.Time              `json:"last_success_at,omitempty"`
 	LastFailed *time.Time              `json:"last_failure_at,omitempty"`
-	Pending    *int                    `json:"pending,omitempty" doc:"Deliveries that wait; absent with as_of."`
+	Pending    *int                    `json:"pending,omitempty"`
 	Oldest     *time.Time              `json:"oldest_pending_at,omitempty"`
 	Changes    []HealthChange          `json:"changes" nullable:"false" doc:"The last ones, oldest first; 16 are kept."`
 	Position   domain.Position         `json:"as_of_position" doc:"Up to which the ledger was folded; 0 with a time."`
@@ -61,6 +59,14 @@ type HealthChange struct {
 	Breaker string    `json:"breaker" enum:"closed,open"`
 	Reason  string    `json:"reason"`
 	Because []string  `json:"because" nullable:"false" doc:"Ids of records: of a row of failures the first and the last."`
+	Causes  []Cause   `json:"causes" nullable:"false" doc:"The same, with where they stand."`
+}
+
+// Cause is a record that led to something.
+type Cause struct {
+	RecordID string          `json:"record_id" example:"01KP8Z6Y3S4V5W6X7Y8Z9A0B1C"`
+	Stream   domain.Stream   `json:"stream,omitempty" example:"delivery-default.dlv_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C"`
+	Revision domain.Revision `json:"revision" doc:"Its place in the stream."`
 }
 
 type healthOutput struct {
@@ -112,7 +118,8 @@ func (a *api) healthThen(ctx context.Context, c *caller, id string, in AsOfInput
 
 func showHealth(id string, v *projections.HealthView) EndpointHealth {
 	out := EndpointHealth{EndpointID: id, State: string(v.State), Since: timeOrNil(v.Since.At), Reason: v.Since.Reason,
-		Because: idsOf(v.Since.Because), Breaker: v.Breaker, Places: v.Gate.Places, InFlight: v.InFlight,
+		Because: idsOf(v.Since.Because), Causes: causesOf(v.Since.Because), Breaker: v.Breaker,
+		Places: v.Gate.Places, InFlight: v.InFlight,
 		Windows: map[string]HealthWindow{}, Failures: v.Failures, LastCode: v.LastCode, LastOK: timeOrNil(v.LastSuccess),
 		LastFailed: timeOrNil(v.LastFailure), Changes: []HealthChange{}, Position: v.Position, At: v.At}
 	if g := v.Gate; g.Hold != "" {
@@ -123,17 +130,25 @@ func showHealth(id string, v *projections.HealthView) EndpointHealth {
 	}
 	for _, c := range v.Changes {
 		out.Changes = append(out.Changes, HealthChange{At: c.At, State: string(c.State), Breaker: c.Breaker,
-			Reason: c.Reason, Because: idsOf(c.Because)})
+			Reason: c.Reason, Because: idsOf(c.Because), Causes: causesOf(c.Because)})
 	}
 	return out
 }
 
-func idsOf(records []ulid.ULID) []string {
+func idsOf(records []domain.RecordRef) []string {
 	out := make([]string, 0, len(records))
-	for _, id := range records {
-		out = append(out, id.String())
+	for _, r := range records {
+		out = append(out, r.Record.String())
 	}
-	return slices.Compact(out)
+	return out
+}
+
+func causesOf(records []domain.RecordRef) []Cause {
+	out := make([]Cause, 0, len(records))
+	for _, r := range records {
+		out = append(out, Cause{RecordID: r.Record.String(), Stream: r.Stream, Revision: r.Revision})
+	}
+	return out
 }
 
 // Held is why a delivery is held.

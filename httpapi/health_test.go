@@ -57,6 +57,9 @@ func TestTheHealthOfAnEndpoint(t *testing.T) {
 	for i := range 10 {
 		failures = append(failures, s.attempted(ep.ID, i, 503))
 	}
+	if err := s.proj.WaitFor(t.Context(), s.store.Head()); err != nil { // the rows, which know what is pending
+		t.Fatal(err)
+	}
 	h := get("")
 	if h.State != "failing" || h.Breaker != "open" || h.Failures != 10 || h.LastCode != "503" ||
 		!slices.Equal(h.Because, []string{failures[0], failures[9]}) || h.Hold == nil || h.Hold.RecordID != failures[9] ||

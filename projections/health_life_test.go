@@ -87,7 +87,7 @@ func (l *life) wait() {
 	l.pass(g.Until.Sub(l.now()))
 }
 
-// TestAnEndpointsLife drives an endpoint through every state: healthy, degraded, failing, its breaker open and half-open,
+// TestAnEndpointsLife drives an endpoint through every state: healthy, degraded, failing, breaker open and half-open,
 // recovered, failing for five days, disabled by that, and enabled again. At the end the same is said of each record, by
 // a fold of the whole ledger and, as of every record at which something changed, by what is computed from the ledger.
 func TestAnEndpointsLife(t *testing.T) {

@@ -112,8 +112,8 @@ func (h *Health) giveBack(s *savedHealth) {
 	h.gone, h.kept = append(s.gone, h.gone...), append(s.kept, h.kept...)
 }
 
-// save stores what changed since the last time, in a transaction of its own: wherever it stands, the ledger behind it is
-// folded again at the next start.
+// save stores what changed since the last time, in a transaction of its own: wherever it stands, the ledger behind it
+// is folded again at the next start.
 func (h *Health) save(ctx context.Context, w *writer) (err error) {
 	s, err := h.take()
 	if err != nil || s.at.position == 0 {

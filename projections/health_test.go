@@ -67,8 +67,8 @@ func (p *Projections) die(t *testing.T) {
 	}
 }
 
-// TestHealthIsTheSameHoweverTheNodeEnded: over lives that end in order, by a crash with the last save a while ago, or by
-// one before the first save, and over a rebuild, the health is what folding the whole ledger gives.
+// TestHealthIsTheSameHoweverTheNodeEnded: over lives that end in order, by a crash with the last save a while ago, or
+// by one before the first save, and over a rebuild, the health is what folding the whole ledger gives.
 func TestHealthIsTheSameHoweverTheNodeEnded(t *testing.T) {
 	t.Parallel()
 	seed := rand.Uint64()

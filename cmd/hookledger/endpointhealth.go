@@ -20,7 +20,7 @@ func newEndpointHealth(a *app, r *remote) *cobra.Command {
 		Long: `Say how an endpoint does: its state (healthy, degraded, failing or disabled) with the records that led to it, the
 breaker, success rate and latencies (in milliseconds) of the last five minutes, hour and day, and what waits for it.
 
-hookledger record list --stream shows the records of a delivery; hookledger record list -o json finds one by its id.`,
+because names records, with the stream that each stands in: hookledger record list --stream shows it.`,
 		Example: "  hookledger endpoint health ep_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C\n" +
 			"  hookledger endpoint health ep_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C --as-of 2h -o json",
 		Args: args("ID"), RunE: func(cmd *cobra.Command, args []string) error {
@@ -48,7 +48,13 @@ func healthColumns() []output.Column[apiclient.Health] {
 		status("state", func(h apiclient.Health) string { return h.State }),
 		column("since", func(h apiclient.Health) string { return output.TimeOf(h.Since) }),
 		column("reason", func(h apiclient.Health) string { return h.Reason }),
-		column("because", func(h apiclient.Health) string { return output.Join(h.Because) }),
+		column("because", func(h apiclient.Health) string {
+			var out []string
+			for _, c := range h.Causes {
+				out = append(out, strings.TrimSuffix(c.RecordID+" in "+c.Stream, " in "))
+			}
+			return output.Join(out)
+		}),
 		column("breaker", func(h apiclient.Health) string { return h.Breaker }),
 		column("hold", holdOf),
 		column("places", func(h apiclient.Health) string { return output.NonZero(h.Places) }),

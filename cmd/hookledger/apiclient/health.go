@@ -9,6 +9,7 @@ type Health struct {
 	Since      *time.Time              `json:"since"`
 	Reason     string                  `json:"reason"`
 	Because    []string                `json:"because"`
+	Causes     []HealthCause           `json:"causes"`
 	Breaker    string                  `json:"breaker"`
 	Hold       *HealthHold             `json:"hold"`
 	Places     int                     `json:"places"`
@@ -22,6 +23,12 @@ type Health struct {
 	Oldest     *time.Time              `json:"oldest_pending_at"`
 	Changes    []HealthChange          `json:"changes"`
 	At         time.Time               `json:"as_of"`
+}
+
+// HealthCause is a record that led to something, and the stream that it stands in.
+type HealthCause struct {
+	RecordID string `json:"record_id"`
+	Stream   string `json:"stream"`
 }
 
 // HealthHold is why nothing is sent for now.
