@@ -43,33 +43,51 @@ func (b *batch) succeeded(d *deliveryState, r *domain.Record) {
 	}
 }
 
-const levelUpsert = "INSERT INTO service_levels (tenant, month, endpoint_id, event, bucket, count) " +
-	"VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (tenant, month, endpoint_id, event, bucket) " +
-	"DO UPDATE SET count = count + excluded.count"
+// levelTable adds to what its rows count.
+var levelTable = newLevelTable()
+
+func newLevelTable() *table {
+	t := &table{name: "service_levels", columns: "tenant, month, endpoint_id, event, bucket, count", width: 6,
+		update: " ON CONFLICT (tenant, month, endpoint_id, event, bucket) DO UPDATE SET count = count + excluded.count"}
+	for i, rows := range statementRows {
+		t.upserts[i] = t.statement(rows, true)
+	}
+	return t
+}
+
+// levelRow is what one transaction adds to a row.
+type levelRow struct {
+	levelKey
+	count int
+}
+
+func (*levelRow) isStored() bool { return true }
+func (*levelRow) written()       {}
+
+func (l *levelRow) appendArgs(args []any) []any {
+	return append(args, l.tenant, l.month, l.endpoint, l.event, l.bucket, l.count)
+}
 
 // writeLevels adds the deliveries that succeeded for the first time; their rows have been written.
 func (w *writer) writeLevels(ctx context.Context, fulfilled []*deliveryState) error {
 	if err := w.nameTypes(ctx, fulfilled); err != nil {
 		return err
 	}
-	counts := map[levelKey]int{}
+	rows := map[levelKey]*levelRow{}
+	var order []*levelRow
 	for _, d := range fulfilled {
-		counts[levelKey{d.Tenant, monthOf(d.createdAt), d.Endpoint, d.eventType, bucketOf(d.succeededAt - d.createdAt)}]++
+		k := levelKey{d.Tenant, monthOf(d.createdAt), d.Endpoint, d.eventType, bucketOf(d.succeededAt - d.createdAt)}
+		if rows[k] == nil {
+			rows[k] = &levelRow{levelKey: k}
+			order = append(order, rows[k])
+		}
+		rows[k].count++
 	}
-	keys := make([]levelKey, 0, len(counts))
-	for k := range counts {
-		keys = append(keys, k)
-	}
-	slices.SortFunc(keys, func(a, b levelKey) int { // one walk through the table
+	slices.SortFunc(order, func(a, b *levelRow) int { // one walk through the table
 		return cmp.Or(cmp.Compare(a.tenant, b.tenant), a.month-b.month, cmp.Compare(a.endpoint, b.endpoint),
 			cmp.Compare(a.event, b.event), a.bucket-b.bucket)
 	})
-	for _, k := range keys {
-		if err := w.exec(ctx, levelUpsert, k.tenant, k.month, k.endpoint, k.event, k.bucket, counts[k]); err != nil {
-			return err
-		}
-	}
-	return nil
+	return writeRows(ctx, w, levelTable, order, true)
 }
 
 // nameTypes reads what the row alone says of those that began without its being read, see batch.scheduled.
