@@ -16,7 +16,7 @@ ESDB          ?= 127.0.0.1:22113
 FUZZTIME      ?= 60s
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test race lint vet kill kill-eventstore simulate replay mutants fuzz bench bench-pages bench-eventstore verify openapi golden ci clean
+.PHONY: help build demo test race lint vet kill kill-eventstore id-race faults simulate replay mutants fuzz bench bench-pages bench-eventstore verify openapi golden ci clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,13 @@ kill: ## kill the server with SIGKILL at random moments, ROUNDS times
 kill-eventstore: ## the same with the ledger in an EventStoreDB of another process, whose faults fire at random
 	HOOKLEDGER_KILL_ROUNDS=$(ROUNDS) $(GO) test -count=1 -timeout=30m -run 'TestSIGKILL.*InEventStoreDB$$' \
 		./cmd/hookledger
+
+id-race: ## 64 clients post one id while the server is killed, ROUNDS times
+	HOOKLEDGER_KILL_ROUNDS=$(ROUNDS) $(GO) test -count=1 -timeout=60m -run 'TestOneEventOfManyPostsOfOneID$$' -v ./cmd/hookledger
+
+faults: ## fail each file operation of ledger and vault in each way, and cut the power after each
+	HOOKLEDGER_LONG=1 $(GO) test -count=1 -timeout=60m -run 'TestFailEveryOperation|TestCrash|TestACrash' -v \
+		./ledger/pebblestore ./vault
 
 simulate: ## run SEEDS simulated worlds (HOOKLEDGER_SEED=N in the environment: that one)
 	@out=$$(HOOKLEDGER_SEEDS=$(SEEDS) $(GO) test -count=1 -timeout=60m -run 'TestSimulation$$' -v ./cmd/hookledger/simulation); \
