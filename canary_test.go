@@ -3,6 +3,7 @@ package hookledger_test
 import (
 	"encoding/base64"
 	"encoding/json"
+	"io"
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
@@ -26,9 +27,13 @@ func TestSecretsAndContentStandNowhereInTheClear(t *testing.T) {
 	}))
 	defer receiver.Close()
 	server := serve(t)
-	var endpoint, key struct{ Secret, Key string }
+	var endpoint, key struct{ ID, Secret, Key string }
 	server.call(http.MethodPost, "/v1/endpoints", map[string]any{"url": receiver.URL + "/canary-path?q=canary-query",
-		"event_types": []string{"*"}}, &endpoint)
+		"event_types": []string{"*"}, "headers": map[string]string{"X-Canary": "canary-header"},
+		"auth":             map[string]string{"type": "basic", "username": "canary-user", "password": "canary-login"},
+		"legacy_signature": map[string]string{"header": "X-Legacy", "secret": "canary-legacy"}}, &endpoint)
+	var rotated struct{ Secret string }
+	rotate(server, endpoint.ID, "once", &rotated)
 	server.call(http.MethodPost, "/v1/api-keys", map[string]any{"role": "producer"}, &key)
 	fleet := agenfleettest.New()
 	fleet.Email, fleet.Password = "canary-email", "canary-password"
@@ -65,7 +70,9 @@ func TestSecretsAndContentStandNowhereInTheClear(t *testing.T) {
 		"agent_ids": []string{"canary-agent"}}, nil)
 
 	places := map[string]string{"the log": server.process.output(),
-		"the records": string(server.text("/v1/records?after=0"))}
+		"the records": string(server.text("/v1/records?after=0")), "the metrics": string(server.text("/metrics")),
+		"the endpoint's keys":                 string(server.text("/v1/endpoints/" + endpoint.ID + "/keys")),
+		"the first rotation, asked for again": rotate(server, endpoint.ID, "once", nil)}
 	if !strings.Contains(places["the records"], "DeliverySucceeded") {
 		t.Fatal("the records are not all there")
 	}
@@ -85,7 +92,9 @@ func TestSecretsAndContentStandNowhereInTheClear(t *testing.T) {
 		t.Fatal(err)
 	}
 	canaries := []string{"canary-", strings.TrimPrefix(cron.Path, "/in/cron/"), endpoint.Secret,
-		strings.TrimPrefix(endpoint.Secret, "whsec_"), key.Key, server.key, strings.TrimSpace(string(master)), base64.StdEncoding.EncodeToString([]byte("canary-body"))}
+		strings.TrimPrefix(endpoint.Secret, "whsec_"), strings.TrimPrefix(rotated.Secret, "whsec_"),
+		base64.StdEncoding.EncodeToString([]byte("canary-user:canary-login")), key.Key, server.key,
+		strings.TrimSpace(string(master)), base64.StdEncoding.EncodeToString([]byte("canary-body"))}
 	for where, text := range places {
 		for i, canary := range canaries {
 			if canary == "" {
@@ -119,4 +128,37 @@ func canaryChannels(t *testing.T, server *api) (telegram string) {
 		server.call(http.MethodPost, "/v1/endpoints", body, &made)
 	}
 	return made.ID
+}
+
+// rotate asks for a rotation under an Idempotency-Key, and gives the answer.
+func rotate(server *api, endpoint, idempotency string, into any) string {
+	server.t.Helper()
+	req, err := http.NewRequestWithContext(server.t.Context(), http.MethodPost,
+		server.url+"/v1/endpoints/"+endpoint+"/rotate-secret", nil)
+	if err != nil {
+		server.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+server.key)
+	req.Header.Set("Hookledger-Tenant", "default")
+	req.Header.Set("Idempotency-Key", idempotency)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		server.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		server.t.Fatalf("rotate: %v, %d %s", err, resp.StatusCode, raw)
+	}
+	if into != nil {
+		if err := json.Unmarshal(raw, into); err != nil {
+			server.t.Fatal(err)
+		}
+		return ""
+	}
+	var shown struct{ URL string } // the admin's view of the URL is whole
+	if err := json.Unmarshal(raw, &shown); err != nil {
+		server.t.Fatal(err)
+	}
+	return strings.ReplaceAll(string(raw), shown.URL, "")
 }
