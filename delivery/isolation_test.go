@@ -47,7 +47,7 @@ func (n *neighbours) run(d time.Duration) {
 		for m := n.next(); m != nil; m = n.next() {
 			n.took(m)
 		}
-		time.Sleep(time.Millisecond)
+		<-time.After(time.Millisecond)
 		open := n.open
 		n.open = nil
 		for _, m := range open {
@@ -128,7 +128,7 @@ func TestSemantics_TwoHundredHungEndpointsDelayNobody(t *testing.T) {
 			}
 		}
 		for range 21 { // by and by, for each step looks at all that is under way
-			time.Sleep(time.Second)
+			<-time.After(time.Second)
 			n.run(time.Millisecond)
 		}
 		// All of them have timed out, and from then on they have a quarter.
@@ -151,8 +151,8 @@ func TestSemantics_TwoHundredHungEndpointsDelayNobody(t *testing.T) {
 	})
 }
 
-// TestSemantics_AfterAnOutageNewEventsHaveHalf: everything was down for an hour, then all of it is up. What happens from
-// then on gets at least every second turn where both wait, and half of the window; the endpoints' limits hold.
+// TestSemantics_AfterAnOutageNewEventsHaveHalf: everything was down for an hour, then all is up. What happens from then
+// on gets at least every second turn where both wait, and half of the window; the endpoints' limits hold.
 func TestSemantics_AfterAnOutageNewEventsHaveHalf(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -164,7 +164,7 @@ func TestSemantics_AfterAnOutageNewEventsHaveHalf(t *testing.T) {
 			c.w.endpoint(ep, hook, func(e *domain.EndpointConfig) { e.MaxInFlight = 8 })
 			fill(c.w.backlog, "default", ep, 500, outage)
 		}
-		time.Sleep(time.Hour)
+		<-time.After(time.Hour)
 		c.subscribe()
 		if n := c.takeAll(); n != window/2 {
 			t.Errorf("late deliveries hold %d of %d places", n, window)
@@ -248,14 +248,14 @@ func TestSemantics_AGateHoldsBeforeAnythingIsTaken(t *testing.T) {
 			if c.next() != nil {
 				t.Fatal("something was taken though the gate holds")
 			}
-			time.Sleep(time.Second)
+			<-time.After(time.Second)
 		}
 		if len(c.w.backlog.taken) != 0 {
 			t.Fatalf("%v are in flight", c.w.backlog.taken)
 		}
 		// It is looked at again within a second: what enables the endpoint earlier is seen.
 		gates["ep"] = domain.Gate{Places: 1}
-		time.Sleep(time.Second)
+		<-time.After(time.Second)
 		if n := c.takeAll(); n != 1 {
 			t.Fatalf("a half-open gate of one place let %d through", n)
 		}
@@ -263,7 +263,7 @@ func TestSemantics_AGateHoldsBeforeAnythingIsTaken(t *testing.T) {
 		if n := c.takeAll(); n != 0 {
 			t.Fatalf("%d went through before the gate knew what the probe came to", n)
 		}
-		time.Sleep(probePause)
+		<-time.After(probePause)
 		if n := c.takeAll(); n != 1 {
 			t.Fatalf("%d went through after the probe", n)
 		}

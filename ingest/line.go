@@ -7,8 +7,8 @@ import (
 	"hookledger/domain"
 )
 
-// Where an ordered endpoint gets more than one event of a batch, they must stand on the ledger in the batch's order: its
-// deliveries go out in the ledger's. Appends of one store can't be ordered but by waiting for each.
+// Where an ordered endpoint gets more than one event of a batch, they must stand on the ledger in the batch's order:
+// its deliveries go out in the ledger's. Appends of one store can't be ordered but by waiting for each.
 
 // inLine splits the heads into the posts that must come one after the other, with their repeats, in the batch's order,
 // and the heads of the others. next gives the next post with the same id, -1 for none.

@@ -70,7 +70,8 @@ type doubt struct {
 
 func newBacklog(now func() time.Time, end func() domain.Position) *Backlog {
 	return &Backlog{now: now, end: end, changed: make(chan struct{}, 1), refill: make(chan struct{}, 1),
-		headSize: headSize, low: lowHead, freshSize: freshSize, queues: map[domain.EndpointKey]*queue{}, items: map[string]*item{},
+		headSize: headSize, low: lowHead, freshSize: freshSize, queues: map[domain.EndpointKey]*queue{},
+		items:   map[string]*item{},
 		orphans: map[string]orphan{}, resting: map[heldReplay]bool{}, orders: map[domain.EndpointKey]order{},
 		faded: make(chan struct{})}
 }
@@ -95,7 +96,8 @@ func (b *Backlog) Activate(now time.Time) (active []domain.EndpointKey, next tim
 }
 
 // Take gives the endpoint's earliest due delivery, and where that is late, every second time one that is not; it then
-// is in flight until Return or Done. It says false when none is due or the endpoint is disabled: the endpoint then is inactive until Activate names it again.
+// is in flight until Return or Done. It says false when none is due or the endpoint is disabled: the endpoint then is
+// inactive until Activate names it again.
 func (b *Backlog) Take(ep domain.EndpointKey, now time.Time) (domain.Due, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -155,7 +155,8 @@ func (s *sim) readRows() {
 func (s *sim) take() bool {
 	s.p.backlog.Activate(s.l.now())
 	for _, key := range []domain.EndpointKey{{Tenant: ten, Endpoint: ep1}, {Tenant: ten, Endpoint: ep2},
-		{Tenant: ten, Endpoint: ep3}, {Tenant: ten, Endpoint: ep1, Replay: rpl1}, {Tenant: ten, Endpoint: ep2, Replay: rpl1}} {
+		{Tenant: ten, Endpoint: ep3}, {Tenant: ten, Endpoint: ep1, Replay: rpl1},
+		{Tenant: ten, Endpoint: ep2, Replay: rpl1}} {
 		if q := s.p.backlog.queues[key]; q == nil || !q.active && !q.onlyFresh {
 			continue
 		}

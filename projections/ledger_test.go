@@ -271,7 +271,8 @@ func (l *fakeLedger) begin(delivery string) string {
 	d := l.deliveries[delivery]
 	attempt := domain.NewID(domain.PrefixAttempt, l.newID())
 	records := d.Start(domain.Start{Stamp: domain.Stamp{At: l.clock, Base: l.newID()}, Due: d.due,
-		Policy: l.policy(d.Endpoint), Attempt: attempt, Method: "POST", Host: "example.com", Timeout: domain.DefaultTimeout, Node: "one"})
+		Policy: l.policy(d.Endpoint), Attempt: attempt, Method: "POST", Host: "example.com",
+		Timeout: domain.DefaultTimeout, Node: "one"})
 	if len(records) == 0 {
 		return ""
 	}

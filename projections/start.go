@@ -87,7 +87,8 @@ func (db *database) loadWaiting(ctx context.Context, b *Backlog) error {
 		if err := scanWaiting(rows, &w); err != nil {
 			return err
 		}
-		b.offer(&item{queue: b.queue(w.key), id: w.id, event: w.event, rev: w.rev, line: w.line, open: true}, max(1, w.since), 0)
+		b.offer(&item{queue: b.queue(w.key), id: w.id, event: w.event, rev: w.rev, line: w.line,
+			open: true}, max(1, w.since), 0)
 		return nil
 	})
 }

@@ -151,8 +151,9 @@ func (s *stage) addSick(ctx context.Context, sick *sickReceivers) error {
 	}
 	const batch = 500
 	left := max(1, s.cfg.N/(neighboursHung+neighboursFail))
-	for n := 0; left > 0; left -= n {
-		n = min(batch, left)
+	for left > 0 {
+		n := min(batch, left)
+		left -= n
 		events := make([]map[string]any, n)
 		for i := range events {
 			events[i] = map[string]any{"event": neighbourType, "data": json.RawMessage(neighbourData)}
