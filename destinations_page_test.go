@@ -10,7 +10,8 @@ import (
 	"hookledger/delivery/channeltest"
 )
 
-// TestDestinationsPage runs every command of docs/destinations.md, in its order, with stand-ins in the services' places.
+// TestDestinationsPage runs every command of docs/destinations.md, in its order, with stand-ins in place of the
+// services.
 func TestDestinationsPage(t *testing.T) {
 	t.Parallel()
 	slack := &channeltest.Slack{}

@@ -85,7 +85,8 @@ func TestN8NWorkflow(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), node, "-e", verify+`
 const cases = JSON.parse(require('fs').readFileSync(0, 'utf8'));
 console.log(JSON.stringify(cases.map((c) => {
-  try { return verify(process.argv[1], c.headers, Buffer.from(c.body), c.now).id } catch (error) { return error.message }
+  try { return verify(process.argv[1], c.headers, Buffer.from(c.body), c.now).id }
+  catch (error) { return error.message }
 })));`, n8nSecret)
 	cmd.Stdin = bytes.NewReader(in)
 	out, err := cmd.CombinedOutput()

@@ -14,26 +14,32 @@ import (
 // hostileTexts are what an AI, or who talks to it, may write to call people, to make links, or to break out.
 var hostileTexts = []string{
 	"<!channel> <!here> <!everyone> <@U012AB3CD> <#C012AB3CD> <!subteam^S012> <https://evil.example|your bank>",
-	"@channel @here @everyone @admin", "</pre><a href=\"https://evil.example\">x</a><b>", "&lt;!channel&gt; &amp;lt;!here&amp;gt;",
-	"<tg-spoiler>x</tg-spoiler><script>alert(1)</script>", "_*[x](https://evil.example)*_ ```", "\u202egnp.exe\u2066 \u200b\x00\x1b[31m\x07",
-	"a\r\nBcc: everybody@example.com\r\n\r\nHello", "Subject: x\nTo: y\r\n.\r\nQUIT\r\n", ".\n..\n.\r\n", "\xff\xfe bad UTF-8",
-	"</code></b></pre>", strings.Repeat("&", 6000), strings.Repeat("<", 9000), strings.Repeat("🤖", 5000), strings.Repeat("x ", 60_000),
+	"@channel @here @everyone @admin",
+	"</pre><a href=\"https://evil.example\">x</a><b>", "&lt;!channel&gt; &amp;lt;!here&amp;gt;",
+	"<tg-spoiler>x</tg-spoiler><script>alert(1)</script>",
+	"_*[x](https://evil.example)*_ ```",
+	"\u202egnp.exe\u2066 \u200b\x00\x1b[31m\x07",
+	"a\r\nBcc: everybody@example.com\r\n\r\nHello", "Subject: x\nTo: y\r\n.\r\nQUIT\r\n", ".\n..\n.\r\n",
+	"\xff\xfe bad UTF-8",
+	"</code></b></pre>", strings.Repeat("&", 6000), strings.Repeat("<", 9000), strings.Repeat("🤖", 5000),
+	strings.Repeat("x ", 60_000),
 	strings.Repeat("\n", 5000) + "x", strings.Repeat("@a ", 3000), "",
 }
 
-// TestDestinations_HostileText: whatever an event says, in each of its fields, the service takes the message: no mention,
-// no link and no markup is made of it, no header of a mail is the event's, and every limit is kept.
+// TestDestinations_HostileText: whatever an event says, in each of its fields, the service takes the message: no
+// mention, no link and no markup is made of it, no header of a mail is the event's, and every limit is kept.
 func TestDestinations_HostileText(t *testing.T) {
 	t.Parallel()
 	eachChannel(t, func(t *testing.T, c *channel) {
 		for i, hostile := range hostileTexts {
 			quoted, _ := json.Marshal(hostile)
-			short := quoted
 			for _, body := range []string{
-				envelope("cron.completed", fmt.Sprintf(`{"jobId":%s,"runId":%s,"status":%s,"output":%s}`, short, short, short, quoted)),
-				envelope("cron.failed", fmt.Sprintf(`{"jobId":%s,"channel":%s,"error":%s}`, short, short, quoted)),
-				envelope("agent.budget_alert", fmt.Sprintf(`{"agentId":%s,"spent":1e999999999,"budget":%s,"period":%s}`, short, short, short)),
-				envelope("order.paid", fmt.Sprintf(`{%s:%s,"more":{"deep":%s}}`, quoted, quoted, quoted)),
+				envelope("cron.completed", fmt.Sprintf(`{"jobId":%[1]s,"runId":%[1]s,"status":%[1]s,"output":%[1]s}`,
+					quoted)),
+				envelope("cron.failed", fmt.Sprintf(`{"jobId":%[1]s,"channel":%[1]s,"error":%[1]s}`, quoted)),
+				envelope("agent.budget_alert", fmt.Sprintf(`{"agentId":%[1]s,"spent":1e999999999,"budget":%[1]s,`+
+					`"period":%[1]s}`, quoted)),
+				envelope("order.paid", fmt.Sprintf(`{%[1]s:%[1]s,"more":{"deep":%[1]s}}`, quoted)),
 			} {
 				w, o := channelWorld(t, c, "")
 				d := w.told(body)
@@ -183,7 +189,8 @@ func TestDestinations_NoForbiddenAddress(t *testing.T) {
 func TestEmail_NeedsTLS(t *testing.T) {
 	t.Parallel()
 	c := &channels[2]
-	for name, want := range map[string]domain.ErrorCode{"no STARTTLS": domain.CodeTLS, "unknown CA": domain.CodeTLSUnknownCA} {
+	for name, want := range map[string]domain.ErrorCode{"no STARTTLS": domain.CodeTLS,
+		"unknown CA": domain.CodeTLSUnknownCA} {
 		server := &channeltest.Mail{Username: "robot", Password: "canary-password", NoTLS: name == "no STARTTLS"}
 		at, err := server.Start()
 		if err != nil {

@@ -68,7 +68,11 @@ func httpConfig(kind, url, content string) func(*domain.EndpointConfig) {
 	}
 }
 
-func answers(a channeltest.Answer) func(*opened) {
+func answers(status int, body string) func(*opened) {
+	return answersWith(channeltest.Answer{Status: status, Body: body})
+}
+
+func answersWith(a channeltest.Answer) func(*opened) {
 	return func(o *opened) {
 		if o.slack != nil {
 			o.slack.Say(a)
@@ -107,32 +111,33 @@ var channels = []channel{
 			o.got = func() [][]byte { return bodies(o.slack.Received()) }
 			return o
 		},
-		later: []func(*opened){answers(channeltest.Answer{Status: 429, RetryAfter: "30", Body: "rate_limited"}),
-			answers(channeltest.Answer{Status: 500, Body: "rollup_error"}), answers(channeltest.Answer{Status: 200, Body: "<html>hello</html>"}),
-			answers(channeltest.Answer{Status: 204}), answers(channeltest.Answer{Status: 404, Body: "<html>not Slack's</html>"}),
-			answers(channeltest.Answer{Status: 302, Body: "no_service"}), answers(channeltest.Answer{Status: 408, Body: "timeout"})},
-		never: []func(*opened){answers(channeltest.Answer{Status: 404, Body: "no_service"}),
-			answers(channeltest.Answer{Status: 400, Body: "invalid_payload"}), answers(channeltest.Answer{Status: 403, Body: "action_prohibited\n"}),
-			answers(channeltest.Answer{Status: 410, Body: "channel_is_archived"})},
+		later: []func(*opened){answersWith(channeltest.Answer{Status: 429, RetryAfter: "30", Body: "rate_limited"}),
+			answers(500, "rollup_error"), answers(200, "<html>hello</html>"),
+			answers(204, ""), answers(404, "<html>not Slack's</html>"),
+			answers(302, "no_service"), answers(408, "timeout")},
+		never: []func(*opened){answers(404, "no_service"),
+			answers(400, "invalid_payload"), answers(403, "action_prohibited\n"),
+			answers(410, "channel_is_archived")},
 	},
 	{kind: domain.EndpointTelegram, yes: 200,
 		open: func(t *testing.T, at string) *opened {
-			o := &opened{telegram: &channeltest.Telegram{Token: botToken, Chat: "-1001"}, secret: botToken, shown: shownByTelegram}
+			o := &opened{telegram: &channeltest.Telegram{Token: botToken, Chat: "-1001"}, secret: botToken,
+				shown: shownByTelegram}
 			url := httpService(t, at, o.telegram)
 			o.config = httpConfig(domain.EndpointTelegram, url, `{"path":"/","chat":"-1001"}`)
 			o.got = func() [][]byte { return bodies(o.telegram.Received()) }
 			return o
 		},
 		later: []func(*opened){
-			answers(channeltest.Answer{Status: 429, Body: `{"ok":false,"error_code":429,"parameters":{"retry_after":30}}`}),
-			answers(channeltest.Answer{Status: 502, Body: `{"ok":false,"error_code":502}`}),
-			answers(channeltest.Answer{Status: 200, Body: `{"ok":false}`}), answers(channeltest.Answer{Status: 200, Body: `nonsense`}),
-			answers(channeltest.Answer{Status: 403, Body: `<html>a proxy's</html>`}),
-			answers(channeltest.Answer{Status: 409, Body: `{"ok":false,"error_code":409}`})},
+			answers(429, `{"ok":false,"error_code":429,"parameters":{"retry_after":30}}`),
+			answers(502, `{"ok":false,"error_code":502}`),
+			answers(200, `{"ok":false}`), answers(200, `nonsense`),
+			answers(403, `<html>a proxy's</html>`),
+			answers(409, `{"ok":false,"error_code":409}`)},
 		never: []func(*opened){
-			answers(channeltest.Answer{Status: 403, Body: `{"ok":false,"error_code":403,"description":"Forbidden: bot was blocked by the user"}`}),
-			answers(channeltest.Answer{Status: 401, Body: `{"ok":false,"error_code":401,"description":"Unauthorized"}`}),
-			answers(channeltest.Answer{Status: 400, Body: `{"ok":false,"error_code":400,"description":"Bad Request: chat not found"}`})},
+			answers(403, `{"ok":false,"error_code":403,"description":"Forbidden: bot was blocked by the user"}`),
+			answers(401, `{"ok":false,"error_code":401,"description":"Not Found"}`),
+			answers(400, `{"ok":false,"error_code":400,"description":"Bad Request: chat not found"}`)},
 	},
 	{kind: domain.EndpointEmail, yes: 250,
 		open: func(t *testing.T, at string) *opened {
@@ -229,7 +234,8 @@ func envelope(event, data string) string {
 // tenant's own, against golden files; what came is what the ledger says was sent.
 func TestDestinations_EachEventIsReadable(t *testing.T) {
 	t.Parallel()
-	events := map[string]string{"order.paid": envelope("order.paid", `{"order":"o-1","total":12.50,"lines":[{"sku":"a"}]}`)}
+	events := map[string]string{"order.paid": envelope("order.paid",
+		`{"order":"o-1","total":12.50,"lines":[{"sku":"a"}]}`)}
 	for _, typ := range append(domain.BuiltInEventTypes(), domain.OperationalEventTypes()...) {
 		events[typ.Type] = envelope(typ.Type, string(typ.Example))
 	}
@@ -279,7 +285,8 @@ func TestDestinations_OutcomesAreDecided(t *testing.T) {
 			}
 			sameTypes(t, w.store.types(d), "DeliveryScheduled", "AttemptStarted", "ResponseReceived", "RetryScheduled")
 			first, retry := w.content(t, d), find[*domain.RetryScheduled](t, w.store.facts(d))
-			if c.kind != domain.EndpointEmail && i == 0 && (!retry.RetryAfterTaken || time.Duration(retry.Backoff) != 30*time.Second) {
+			if c.kind != domain.EndpointEmail && i == 0 && (!retry.RetryAfterTaken ||
+				time.Duration(retry.Backoff) != 30*time.Second) {
 				t.Errorf("asked to come again in 30s, and the retry is %+v", retry)
 			}
 			w.write(d, func(s *domain.Delivery) []domain.Record {
@@ -325,7 +332,8 @@ func TestDestinations_BadServers(t *testing.T) {
 		codes []domain.ErrorCode
 	}{
 		{"silent", func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }, []domain.ErrorCode{domain.CodeTimeout}},
-		{"nonsense", func(c net.Conn) { _, _ = io.WriteString(c, "what?\r\n\r\n") }, []domain.ErrorCode{domain.CodeBadResponse}},
+		{"nonsense", func(c net.Conn) { _, _ = io.WriteString(c, "what?\r\n\r\n") },
+			[]domain.ErrorCode{domain.CodeBadResponse}},
 		{"gone", func(net.Conn) {}, []domain.ErrorCode{domain.CodeReset}},
 		{"endless", func(c net.Conn) {
 			for line := bytes.Repeat([]byte("220-x"), 10_000); ; {

@@ -22,8 +22,8 @@ import (
 	"hookledger/domain"
 )
 
-// email is a mailbox behind an SMTP server, which must offer STARTTLS: what a mail says, and the login, cross no network
-// in the clear. The content of an attempt is the whole mail; the answer is the server's last reply.
+// email is a mailbox behind an SMTP server, which must offer STARTTLS: what a mail says, and the login, cross no
+// network in the clear. The content of an attempt is the whole mail; the answer is the server's last reply.
 type email struct{}
 
 var _ destination = email{}
@@ -62,8 +62,8 @@ func (email) prepare(o order, p *prepared) error {
 	return nil
 }
 
-// messageID is the same for each attempt at an event, so that a server which took a mail whose reply was lost can know it
-// when it comes again.
+// messageID is the same for each attempt at an event, so that a server which took a mail whose reply was lost can know
+// it when it comes again.
 func messageID(event, endpoint, from string) string {
 	host := "hookledger"
 	if a, err := mail.ParseAddress(from); err == nil {

@@ -52,8 +52,8 @@ type prepared struct {
 	header  http.Header // as sent
 }
 
-// prepare opens, and signs or renders, what an attempt at now sends. It always gives as much as is known, for the record
-// of a failure. A panic on the way is an error like any other.
+// prepare opens, and signs or renders, what an attempt at now sends. It always gives as much as is known, for the
+// record of a failure. A panic on the way is an error like any other.
 func (d *Delivery) prepare(due domain.Due, e *domain.Endpoint, mark string, now time.Time) (p *prepared, err error) {
 	p = &prepared{method: http.MethodPost, timeout: time.Duration(e.Config.Timeout)}
 	if p.timeout <= 0 {

@@ -90,8 +90,8 @@ func slackVerbatim(text string) *slackText {
 	return &slackText{Type: "mrkdwn", Text: text, Verbatim: true}
 }
 
-// slackEscapes are the characters of Slack's own syntax: a mention, a channel and a link all stand between < and >. An @
-// gets a character without width behind it, so that it calls nobody in clients that look for names themselves.
+// slackEscapes are the characters of Slack's own syntax: a mention, a channel and a link all stand between < and >. An
+// @ gets a character without width behind it, so that it calls nobody in clients that look for names themselves.
 var slackEscapes = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "@", "@"+wordJoiner)
 
 const wordJoiner = "\u2060"

@@ -43,7 +43,8 @@ func sameConfig(a, b *domain.EndpointConfig) bool {
 	return a.Kind == b.Kind && a.Channel == b.Channel && a.Scheme == b.Scheme && a.Host == b.Host && a.Description == b.Description &&
 		maps.Equal(a.Metadata, b.Metadata) && slices.Equal(a.EventTypes, b.EventTypes) &&
 		slices.Equal(a.RetrySchedule, b.RetrySchedule) && a.Timeout == b.Timeout && a.RateLimit == b.RateLimit &&
-		a.MaxInFlight == b.MaxInFlight && (a.Credential == nil) == (b.Credential == nil) && a.Ordered == b.Ordered && a.OnExhausted == b.OnExhausted &&
+		a.MaxInFlight == b.MaxInFlight && (a.Credential == nil) == (b.Credential == nil) &&
+		a.Ordered == b.Ordered && a.OnExhausted == b.OnExhausted &&
 		sameDuration(a.DisableAfter, b.DisableAfter)
 }
 

@@ -199,8 +199,8 @@ func (d *demonstration) showChannels(ctx context.Context, channels []*demoChanne
 	if failed > 0 || total != (len(channels)+1)*len(d.events) {
 		return fmt.Errorf("%d of %d deliveries to channels did not succeed", failed, total)
 	}
-	d.a.note("\n%s", d.live.paint.Green(fmt.Sprintf("All %d deliveries of %d events to %d channels succeeded (%.1f s).", total,
-		len(d.events), len(channels)+1, time.Since(d.live.start).Seconds())))
+	d.a.note("\n%s", d.live.paint.Green(fmt.Sprintf("All %d deliveries of %d events to %d channels succeeded (%.1f s).",
+		total, len(d.events), len(channels)+1, time.Since(d.live.start).Seconds())))
 	return nil
 }
 

@@ -151,7 +151,7 @@ func (t *Telegram) check(r *http.Request, body []byte) (status int, why string) 
 	}
 	switch {
 	case r.URL.Path != "/bot"+t.Token+"/sendMessage":
-		return http.StatusUnauthorized, "Unauthorized"
+		return http.StatusUnauthorized, "Unauthorized" //nolint:misspell // it is how Telegram says it
 	case json.Unmarshal(body, &m) != nil || m.ChatID != t.Chat:
 		return http.StatusBadRequest, "Bad Request: chat not found"
 	case m.Text == "":
