@@ -112,6 +112,7 @@ var routes = []route{
 	{"get-source", "GET", "/v1/sources/{id}", scopeTenant, readers},
 	{"update-source", "PATCH", "/v1/sources/{id}", scopeTenant, operators},
 	{"delete-source", "DELETE", "/v1/sources/{id}", scopeTenant, operators},
+	{"rotate-source-token", "POST", "/v1/sources/{id}/rotate-token", scopeTenant, operators},
 	{"test-source", "POST", "/v1/sources/{id}/test", scopeTenant, operators},
 	{"post-cron", "POST", "/in/cron/{token}", scopeToken, nil},
 

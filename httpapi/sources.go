@@ -57,7 +57,7 @@ type CronConfig struct {
 // Source is a source as shown.
 type Source struct {
 	ID string `json:"id" example:"src_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C"`
-	// Path is there once, in the answer to its creation.
+	// Path is there once, in the answer that its token was made for.
 	Path string `json:"path,omitempty" doc:"Where a cron system posts to. It is shown this once: it holds the token."`
 	SourceConfig
 	Status    *SourceStatus   `json:"status,omitempty" doc:"How polling goes; absent where nothing is polled."`
@@ -97,6 +97,9 @@ func (a *api) registerSources() {
 			"SourcePatch")}, a.updateSource)
 	register(a, operation{id: "delete-source", tag: "Sources", summary: "Remove a source", status: http.StatusNoContent,
 		description: "Nothing is polled or taken for it any more, and its credentials are destroyed."}, a.deleteSource)
+	register(a, operation{id: "rotate-source-token", tag: "Sources", summary: "Give a cron source a new token",
+		description: "The answer shows the new path, once. What is posted to the old one is refused from then on."},
+		a.rotateSourceToken)
 	register(a, operation{id: "test-source", tag: "Sources", summary: "Try a source out",
 		description: "Reads all that polling would read, or shows what a cron system's post would become. Nothing is " +
 			"recorded."}, a.testSource)

@@ -145,11 +145,7 @@ func (a *api) createSource(ctx context.Context, c *caller, in *createSourceInput
 // admit makes what lets us in, or others: the credentials go into the vault, a token is drawn. It does so once.
 func (a *api) admit(ctx context.Context, c *caller, d *sourceDraft, token *string) error {
 	if p := d.config.Cron; p != nil && *token == "" {
-		var bits [32]byte
-		_, _ = rand.Read(bits[:]) // never fails
-		*token = TokenPrefix + base64.RawURLEncoding.EncodeToString(bits[:])
-		sum := sha256.Sum256([]byte(*token))
-		p.TokenPrefix, p.TokenHash = (*token)[:len(TokenPrefix)+6], sum[:]
+		*token = drawToken(p)
 	}
 	p := d.config.Poll
 	if p == nil || p.Credentials.KeyID != "" {
@@ -168,6 +164,42 @@ func (a *api) admit(ctx context.Context, c *caller, d *sourceDraft, token *strin
 	var err error
 	p.Credentials, err = a.Vault.PutSecret(ctx, c.tenant, d.credentials.Secret())
 	return err
+}
+
+// drawToken gives a cron source a new token: the configuration says how it begins, and its digest.
+func drawToken(to *domain.CronConfig) string {
+	var bits [32]byte
+	_, _ = rand.Read(bits[:]) // never fails
+	token := TokenPrefix + base64.RawURLEncoding.EncodeToString(bits[:])
+	sum := sha256.Sum256([]byte(token))
+	to.TokenPrefix, to.TokenHash = token[:len(TokenPrefix)+6], sum[:]
+	return token
+}
+
+// rotateSourceToken takes a cron source's token from whoever has it, and gives a new one.
+func (a *api) rotateSourceToken(ctx context.Context, c *caller, in *sourcePath) (*sourceOutput, error) {
+	if err := a.Room(); err != nil {
+		return nil, err
+	}
+	token := ""
+	s, err := a.changeSource(ctx, c, in.ID, func(s *domain.Source) ([]domain.Fact, error) {
+		switch {
+		case !s.Exists():
+			return nil, errNoSuchSource
+		case s.Config.Cron == nil:
+			return nil, domain.Refuse(domain.KindInvalid, "no_token", "the source has no token: nobody posts to it",
+				"change its credentials with: hookledger source update "+s.ID)
+		}
+		next, cron := s.Config, *s.Config.Cron
+		next.Cron, token = &cron, drawToken(&cron)
+		return s.Change(next, nil)
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := a.answerSource(s)
+	out.Body.Path = "/in/cron/" + token
+	return out, nil
 }
 
 // destroy lets go of credentials that no source names any more.

@@ -20,10 +20,11 @@ type sourceFlags struct {
 	currency, costPeriod  string
 	threshold             float64
 	job, window           string
+	credentials           bool // are taken from the environment
 }
 
 func newSourceAdd(a *app, r *remote) *cobra.Command {
-	f := &sourceFlags{}
+	f := &sourceFlags{credentials: true}
 	c := &cobra.Command{Use: "add", Short: "Add a source",
 		Long: `Add a source.
 
@@ -59,6 +60,9 @@ Of kind cron, the answer shows the path that the cron system posts to, once.`,
 			}
 			return nil
 		}}
+	c.Flags().StringVar(&f.kind, "kind", "", "agenfleet (its API is polled) or cron (a cron system posts)")
+	_ = c.RegisterFlagCompletionFunc("kind", cobra.FixedCompletions([]string{domain.SourceAgenFleet, domain.SourceCron},
+		cobra.ShellCompDirectiveNoFileComp))
 	f.flags(c)
 	required(c, "kind")
 	return c
@@ -66,7 +70,6 @@ Of kind cron, the answer shows the path that the cron system posts to, once.`,
 
 func (f *sourceFlags) flags(c *cobra.Command) {
 	flags := c.Flags()
-	flags.StringVar(&f.kind, "kind", "", "agenfleet (its API is polled) or cron (a cron system posts)")
 	flags.StringVar(&f.description, "description", "", "what it is for")
 	flags.StringVar(&f.tz, "tz", "UTC", "time zone in which the days and months of budgets begin")
 	flags.StringArrayVar(&f.fields, "field", nil, "NAME=/json/pointer: where to read what is not where it is expected")
@@ -83,11 +86,22 @@ func (f *sourceFlags) flags(c *cobra.Command) {
 	flags.StringVar(&f.job, "job", "", "cron: the job, where neither the body nor ?job= names one")
 	flags.StringVar(&f.window, "window", "",
 		"cron: how long an equal post that names no run is a repeat (default 45s)")
-	_ = c.RegisterFlagCompletionFunc("kind", cobra.FixedCompletions([]string{domain.SourceAgenFleet, domain.SourceCron},
-		cobra.ShellCompDirectiveNoFileComp))
 }
 
+// body is what a source is added with.
 func (f *sourceFlags) body(a *app, cmd *cobra.Command) (map[string]any, error) {
+	if f.kind == domain.SourceAgenFleet && f.url == "" {
+		return nil, usage("--url is missing", "give the API's base, https://api.agenfleet.ai/api")
+	}
+	body, err := f.given(a, cmd)
+	if err == nil {
+		body["kind"], body["tz"] = f.kind, f.tz
+	}
+	return body, err
+}
+
+// given is what the flags say of a source of the kind, and nothing else.
+func (f *sourceFlags) given(a *app, cmd *cobra.Command) (map[string]any, error) {
 	fields, err := pairs("--field", f.fields)
 	if err != nil {
 		return nil, err
@@ -101,7 +115,8 @@ func (f *sourceFlags) body(a *app, cmd *cobra.Command) (map[string]any, error) {
 			to[name] = v
 		}
 	}
-	body := map[string]any{"kind": f.kind, "tz": f.tz}
+	body := map[string]any{}
+	given(body, "tz", "tz", f.tz)
 	given(body, "description", "description", f.description)
 	given(body, "field", "fields", fields)
 	given(body, "status", "statuses", statuses)
@@ -117,16 +132,15 @@ func (f *sourceFlags) body(a *app, cmd *cobra.Command) (map[string]any, error) {
 	default:
 		return nil, usage("--kind "+f.kind+" is unknown", "give agenfleet or cron")
 	}
-	body[f.kind] = settings
+	if len(settings) > 0 || f.kind == domain.SourceCron {
+		body[f.kind] = settings
+	}
 	return body, nil
 }
 
 // fleet fills in the settings of kind agenfleet, with the credentials.
 func (f *sourceFlags) fleet(a *app, to map[string]any, given func(map[string]any, string, string, any)) error {
-	if f.url == "" {
-		return usage("--url is missing", "give the API's base, https://api.agenfleet.ai/api")
-	}
-	to["url"] = strings.TrimSuffix(f.url, "/")
+	given(to, "url", "url", strings.TrimSuffix(f.url, "/"))
 	given(to, "email", "email", f.email)
 	given(to, "every", "every", f.every)
 	given(to, "costs-every", "costs_every", f.costsEvery)
@@ -134,6 +148,9 @@ func (f *sourceFlags) fleet(a *app, to map[string]any, given func(map[string]any
 	given(to, "currency", "currency", f.currency)
 	given(to, "cost-period", "cost_period", f.costPeriod)
 	given(to, "alert-threshold", "alert_threshold", f.threshold)
+	if !f.credentials {
+		return nil
+	}
 	for name, secret := range map[string]string{"password": "SOURCE_PASSWORD", "api_key": "SOURCE_API_KEY"} {
 		s, err := a.secret(secret)
 		if err != nil {
