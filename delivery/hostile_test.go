@@ -60,8 +60,8 @@ func drip(c net.Conn, text string) {
 
 func say(text string) func(net.Conn) { return func(c net.Conn) { _, _ = io.WriteString(c, text) } }
 
-// More ways to play foul than TestHostileReceivers has: each attempt has its outcome with its decision on the ledger, and
-// the next delivery, to somebody else, goes through.
+// More ways to play foul than TestHostileReceivers has: each attempt has its outcome with its decision on the ledger,
+// and the next delivery, to somebody else, goes through.
 func TestHostileReceiversAreSurvived(t *testing.T) {
 	t.Parallel()
 	timeout, bad := []domain.ErrorCode{domain.CodeTimeout}, []domain.ErrorCode{domain.CodeBadResponse}

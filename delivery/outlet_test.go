@@ -42,10 +42,12 @@ func TestANameThatLeadsInsideIsOneThatLeadsNowhere(t *testing.T) {
 		return f, string(f.Content.Ciphertext)
 	}
 	gone, says := fail("gone.test")
-	if gone.Code != domain.CodeDNS || gone.Phase != "dns" || gone.Sent != domain.SentNo || strings.Contains(says, "gone.test") {
+	if gone.Code != domain.CodeDNS || gone.Phase != "dns" || gone.Sent != domain.SentNo ||
+		strings.Contains(says, "gone.test") {
 		t.Errorf("of a name that does not exist: %+v %s", gone, says)
 	}
-	for _, host := range []string{"inside.test", "inside6.test", "port.test", "empty.test", "broken.test", "INSIDE.test."} {
+	for _, host := range []string{"inside.test", "inside6.test", "port.test", "empty.test", "broken.test",
+		"INSIDE.test."} {
 		f, text := fail(host)
 		if f.Code != gone.Code || f.Phase != gone.Phase || f.Sent != gone.Sent || f.RemoteAddr != "" || text != says {
 			t.Errorf("of %s a tenant sees %+v %s", host, f, text)
@@ -56,7 +58,8 @@ func TestANameThatLeadsInsideIsOneThatLeadsNowhere(t *testing.T) {
 		t.Errorf("of an address: %+v %s", f, text)
 	}
 	fail("inside.test")
-	for said, times := range map[string]int{"host=inside.test ": 1, "10.0.0.1": 3, "--allow-port 80": 1, "host=gone.test": 1} {
+	for said, times := range map[string]int{"host=inside.test ": 1, "10.0.0.1": 3, "--allow-port 80": 1,
+		"host=gone.test": 1} {
 		if n := strings.Count(log.String(), said); n < times || times == 1 && n > 1 {
 			t.Errorf("the log says %q %d times:\n%s", said, n, log.String())
 		}

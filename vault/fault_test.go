@@ -36,8 +36,8 @@ type sealedLine struct {
 }
 
 // TestFailEveryOperation fails each file operation of a vault's life, its making included, in a process of its own, for
-// a vault that can't write ends its process. The next process opens the vault, and what was sealed under any key that was
-// given out; HOOKLEDGER_LONG=1 fails each operation in each way, otherwise every third in one.
+// a vault that can't write ends its process. The next process opens the vault, and what was sealed under any key that
+// was given out; HOOKLEDGER_LONG=1 fails each operation in each way, otherwise every third in one.
 func TestFailEveryOperation(t *testing.T) {
 	t.Parallel()
 	if os.Getenv(failingOperation) != "" {

@@ -78,8 +78,8 @@ func (p *poster) post(t *testing.T, n *node) (code int, answer string, err error
 	t.Helper()
 	p.n++
 	id := fmt.Sprintf("disk-%d", p.n)
-	body := fmt.Appendf(nil, `{"id":%q,"event":"cron.completed","data":{"jobId":"j","runId":"r","jobName":%q,"output":%q}}`,
-		id, id, strings.Repeat("x", 8<<10))
+	body := fmt.Appendf(nil, `{"id":%q,"event":"cron.completed",`+
+		`"data":{"jobId":"j","runId":"r","jobName":%q,"output":%q}}`, id, id, strings.Repeat("x", 8<<10))
 	code, text, err := n.call(http.MethodPost, "/v1/events", body)
 	if err == nil && code == http.StatusAccepted {
 		p.o.acked[id] = true
@@ -125,8 +125,8 @@ func TestADiskThatIsFullAndHasRoomAgain(t *testing.T) {
 	data, address := filepath.Join(disk.dir, "data"), freeAddress(t)
 	const mark = 32 << 20
 	n := startNode(t, data, address, fmt.Sprintf("--low-water=%d", mark))
-	n.must(http.MethodPost, "/v1/endpoints", map[string]any{"url": "http://" + recv.url + "/", "event_types": []string{"*"},
-		"retry_schedule": strings.Split(strings.Repeat("50ms ", 30)+"50ms", " ")})
+	n.must(http.MethodPost, "/v1/endpoints", map[string]any{"url": "http://" + recv.url + "/",
+		"event_types": []string{"*"}, "retry_schedule": strings.Split(strings.Repeat("50ms ", 30)+"50ms", " ")})
 	p := &poster{o: o}
 	for turn := range 2 {
 		p.until(t, n, http.StatusAccepted)

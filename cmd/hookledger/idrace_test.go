@@ -24,13 +24,13 @@ func TestOneEventOfManyPostsOfOneID(t *testing.T) {
 	recv.listen(t, o, nil)
 	dir, address := t.TempDir(), freeAddress(t)
 	n := startNode(t, dir, address)
-	n.must(http.MethodPost, "/v1/endpoints", map[string]any{"url": "http://" + recv.url + "/", "event_types": []string{"*"},
-		"retry_schedule": []string{"0s", "0s"}})
+	n.must(http.MethodPost, "/v1/endpoints", map[string]any{"url": "http://" + recv.url + "/",
+		"event_types": []string{"*"}, "retry_schedule": []string{"0s", "0s"}})
 	lost := 0
 	for round := range rounds {
 		id := fmt.Sprintf("race-%d", round)
-		body := fmt.Appendf(nil, `{"id":%q,"event":"agent.status_changed","data":{"agentId":"a","from":"online","to":"offline"}}`,
-			id)
+		body := fmt.Appendf(nil, `{"id":%q,"event":"agent.status_changed",`+
+			`"data":{"agentId":"a","from":"online","to":"offline"}}`, id)
 		var first, answered atomic.Int32
 		post := func(n *node) bool {
 			code, answer, err := n.call(http.MethodPost, "/v1/events", body)

@@ -219,8 +219,8 @@ func (h *ssrfHouse) endpoints(t *testing.T, url string) map[string]int {
 			"token": "123456:ABCDEFGHIJKLMNOP"}})
 		server, _, _ := strings.Cut(strings.TrimPrefix(url, "https://"), "/")
 		// The one outside is no mail server: what waits for its greeting waits out the timeout.
-		register("email", map[string]any{"timeout": "1s", "email": map[string]string{"server": server, "from": "a@example.com",
-			"to": "b@example.com"}})
+		register("email", map[string]any{"timeout": "1s", "email": map[string]string{"server": server,
+			"from": "a@example.com", "to": "b@example.com"}})
 	}
 	return code
 }
@@ -305,7 +305,8 @@ func TestATenantCannotTellABlockedNameFromNone(t *testing.T) {
 		seen[name] = append(seen[name], fmt.Sprintf("%s %s %s %s %v", a.Status, one.ErrorCode, one.RemoteAddr, one.Failure,
 			one.Timings))
 	}
-	for _, line := range bytes.Split(bytes.TrimSpace(h.tenant.must(http.MethodGet, "/v1/records?after=0", nil)), []byte("\n")) {
+	records := bytes.TrimSpace(h.tenant.must(http.MethodGet, "/v1/records?after=0", nil))
+	for _, line := range bytes.Split(records, []byte("\n")) {
 		var r struct {
 			Type, Stream string
 			Data         struct {

@@ -70,7 +70,8 @@ func (s *Server) Name(name string, answers ...Answer) {
 func (s *Server) Asked(name string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return max(s.asked[question{canonical(name), dnsmessage.TypeA}], s.asked[question{canonical(name), dnsmessage.TypeAAAA}])
+	name = canonical(name)
+	return max(s.asked[question{name, dnsmessage.TypeA}], s.asked[question{name, dnsmessage.TypeAAAA}])
 }
 
 // Resolver asks this server and no other.
