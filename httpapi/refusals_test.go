@@ -54,8 +54,10 @@ func TestRefusedPostsAreListed(t *testing.T) {
 	post("unsupported_media_type", 415, `{}`, "Content-Type", "text/plain")
 	post("invalid_cloudevent", 400, `{}`, "Content-Type", "application/cloudevents+json")
 	s.call(producer, "POST", "/v1/events", example("once")).want(202, "")
-	post("id_conflict", 409, `{"id":"once","event":"agent.status_changed","data":{"agentId":"a","from":"online","to":"degraded"}}`)
-	s.call(producer, "POST", "/v1/events/batch", `[{"event":"no.such_type","data":{}},{"event":7,"data":{}}]`).want(200, "")
+	post("id_conflict", 409, `{"id":"once","event":"agent.status_changed",
+		"data":{"agentId":"a","from":"online","to":"degraded"}}`)
+	s.call(producer, "POST", "/v1/events/batch", `[{"event":"no.such_type","data":{}},{"event":7,"data":{}}]`).
+		want(200, "")
 	s.call(producer, "POST", "/v1/events/batch", `[]`).want(400, "batch_empty")
 	s.call("", "POST", "/v1/events", example("")).want(401, "unauthenticated") // nobody's
 	s.full.Store(true)
@@ -79,7 +81,8 @@ func TestRefusedPostsAreListed(t *testing.T) {
 		}
 	}
 	want := map[string]int{"unknown_event_type": 3, "invalid_json": 1, "schema_mismatch": 1, "body_too_large": 1,
-		"unsupported_media_type": 1, "invalid_cloudevent": 1, "id_conflict": 1, "wrong_type": 1, "batch_empty": 1, "missing_field": 1}
+		"unsupported_media_type": 1, "invalid_cloudevent": 1, "id_conflict": 1, "wrong_type": 1,
+		"batch_empty": 1, "missing_field": 1}
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("got %v\nwant %v", got, want)
 	}

@@ -8,7 +8,8 @@ import (
 	"hookledger/domain"
 )
 
-// TestServiceLevels: what is not delivered is not within the target, in every grouping; what can't be asked names the fix.
+// TestServiceLevels: what is not delivered is not within the target, in every grouping; what can't be asked is
+// refused.
 func TestServiceLevels(t *testing.T) {
 	t.Parallel()
 	s := newStack(t)
@@ -19,7 +20,8 @@ func TestServiceLevels(t *testing.T) {
 	}
 	month := time.Now().UTC().Format(monthForm)
 	at := fmt.Sprintf("&min_position=%d", s.store.Head())
-	got := into[ServiceLevels](s.call(key, "GET", "/v1/service-levels?by=month,endpoint,event&target=1m"+at, nil).want(200, ""))
+	const path = "/v1/service-levels?by=month,endpoint,event&target=1m"
+	got := into[ServiceLevels](s.call(key, "GET", path+at, nil).want(200, ""))
 	if len(got.Data) != 1 || got.Target != domain.Duration(time.Minute) || got.AsOf == nil {
 		t.Fatalf("%+v", got)
 	}

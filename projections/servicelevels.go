@@ -108,8 +108,8 @@ func (f *ServiceLevelFilter) group(groups map[levelGroup]*levelSums, g levelGrou
 		return s, nil
 	}
 	if len(groups) >= MaxServiceLevels {
-		return nil, domain.Refuse(domain.KindInvalid, "too_many_levels", "there are more than 10000 service levels of this kind",
-			"ask for one endpoint or type, fewer months, or by less")
+		return nil, domain.Refuse(domain.KindInvalid, "too_many_levels",
+			"there are more than 10000 service levels of this kind", "ask for one endpoint or type, fewer months, or by less")
 	}
 	s := &levelSums{ServiceLevel: ServiceLevel{EndpointID: g.endpoint, EventType: g.event}}
 	if f.ByMonth {

@@ -199,7 +199,8 @@ func TestServiceLevelsAreTrue(t *testing.T) {
 
 	narrow, err := whole.ServiceLevels(t.Context(), ServiceLevelFilter{Tenant: ten, Month: march, Through: april,
 		Endpoint: ep1, Type: "cron.*", ByEndpoint: true, ByType: true})
-	if err != nil || len(narrow.Rows) != 1 || narrow.Rows[0].EndpointID != ep1 || narrow.Rows[0].EventType != "cron.failed" {
+	if err != nil || len(narrow.Rows) != 1 || narrow.Rows[0].EndpointID != ep1 ||
+		narrow.Rows[0].EventType != "cron.failed" {
 		t.Errorf("%+v %v", narrow, err)
 	}
 	none, err := whole.ServiceLevels(t.Context(), ServiceLevelFilter{Tenant: other, Month: march, Through: april})

@@ -33,7 +33,8 @@ CREATE TABLE docs (
   body   TEXT NOT NULL
 );
 CREATE INDEX docs_key ON docs (key_id);
-CREATE VIRTUAL TABLE texts USING fts5(body, content='docs', content_rowid='id', tokenize='unicode61 remove_diacritics 2');
+CREATE VIRTUAL TABLE texts USING fts5(body, content='docs', content_rowid='id',
+  tokenize='unicode61 remove_diacritics 2');
 INSERT INTO texts (texts, rank) VALUES ('secure-delete', 1);
 CREATE TABLE checkpoint (
   one         INTEGER PRIMARY KEY CHECK (one = 1),
@@ -282,7 +283,8 @@ func matchOf(text string) (string, error) {
 		}
 	}
 	if len(terms) == 0 || len(terms) > maxTextTerms {
-		return "", domain.Refuse(domain.KindInvalid, "invalid_text", "there is nothing in the text to search for, or too much",
+		return "", domain.Refuse(domain.KindInvalid, "invalid_text",
+			"there is nothing in the text to search for, or too much",
 			`give 1 to 16 words; "disk full" in double quotes is a phrase, and time* finds words that begin so`)
 	}
 	return strings.Join(terms, " AND "), nil

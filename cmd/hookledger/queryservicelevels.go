@@ -16,9 +16,9 @@ func newQueryServiceLevels(a *app, r *remote) *cobra.Command {
 	values := map[string]*string{}
 	c := &cobra.Command{Use: "service-levels", Args: args(),
 		Short: "How long events took from their receipt to their delivery: p50, p95, p99 and the share within a target",
-		Long: "How long events took from their receipt to the first success of their delivery, in milliseconds, by the month\n" +
-			"(UTC) of the receipt: p50, p95, p99, and the share within a target. What is exhausted or still open is not within;\n" +
-			"what was cancelled does not count, and what replays deliver neither. Percentiles are exact or up to 0.8 % too\n" +
+		Long: "How long events took from their receipt to the first success of their delivery, in milliseconds, by the\n" +
+			"month (UTC) of the receipt: p50, p95, p99, and the share within a target. What is exhausted or still open is\n" +
+			"not within; what was cancelled does not count, and what replays deliver neither. Percentiles are exact or up to 0.8 % too\n" +
 			"long, never too short.",
 		Example: "  hookledger query service-levels --month 2026-11 --target 30s --by endpoint,event\n" +
 			"  hookledger query service-levels --month 2026-01 --through 2026-12 --by month -o csv",
