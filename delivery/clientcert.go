@@ -17,8 +17,8 @@ type ClientCert struct {
 	Shown domain.ClientCert // but for the reference
 }
 
-// ParseClientCert reads a chain, leaf first, and the leaf's key, all of them as PEM in one text. What is no such pair is
-// refused with a *domain.Error, which quotes nothing of it.
+// ParseClientCert reads a chain, leaf first, and the leaf's key, all of them as PEM in one text. What is no such pair
+// is refused with a *domain.Error, which quotes nothing of it.
 func ParseClientCert(pem []byte) (*ClientCert, error) {
 	refuse := func(detail string) (*ClientCert, error) {
 		return nil, domain.Refuse(domain.KindInvalid, "invalid_client_cert", detail,

@@ -153,7 +153,7 @@ const (
 	CodeTLSUnknownCA     ErrorCode = "tls_unknown_ca"
 	CodeTLSName          ErrorCode = "tls_name_mismatch"
 	CodeTLS              ErrorCode = "tls_failed"
-	CodeTLSClientCert    ErrorCode = "tls_client_cert" // the receiver asks for a client certificate, or refuses the one shown
+	CodeTLSClientCert    ErrorCode = "tls_client_cert" // of ours: asked for, or refused
 	CodeUnreachable      ErrorCode = "unreachable"
 	CodeRedirect         ErrorCode = "redirect"
 	CodeBadResponse      ErrorCode = "bad_response"

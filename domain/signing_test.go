@@ -21,8 +21,8 @@ func retiring(e *endpoint) []string {
 	return out
 }
 
-// TestSemantics_ARotationKeepsTheReplacedKeysUntilTheirEnd: at most two of them; what has ended signs no more and can be
-// destroyed, what was destroyed is forgotten; a configuration that follows carries them.
+// TestSemantics_ARotationKeepsTheReplacedKeysUntilTheirEnd: at most two of them; what has ended signs no more and can
+// be destroyed, what was destroyed is forgotten; a configuration that follows carries them.
 func TestSemantics_ARotationKeepsTheReplacedKeysUntilTheirEnd(t *testing.T) {
 	t.Parallel()
 	e := newEndpoint(t)

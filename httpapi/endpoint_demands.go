@@ -16,8 +16,8 @@ import (
 	"hookledger/vault"
 )
 
-// ReceiverDemands is what an endpoint's receiver asks of its sender beside the signature. What is secret of it goes into
-// the vault, and is never shown again.
+// ReceiverDemands is what an endpoint's receiver asks of its sender beside the signature. What is secret of it goes
+// into the vault, and is never shown again.
 type ReceiverDemands struct {
 	Headers    map[string]string   `json:"headers,omitempty" maxProperties:"20"`
 	Auth       *EndpointAuth       `json:"auth,omitempty" doc:"How requests authenticate themselves; null takes it away."`

@@ -68,9 +68,9 @@ func (f *demandFlags) flags(c *cobra.Command, update bool) {
 	flags := c.Flags()
 	flags.StringArrayVar(&f.headers, "header", nil,
 		`NAME=VALUE of a header of your own, or NAME=@FILE; several times; NAME= takes it away again`)
-	flags.StringVar(&f.authBasic, "auth-basic", "", "USER:PASSWORD that requests authenticate with, or @FILE that holds it")
-	flags.StringVar(&f.authBearer, "auth-bearer", "", "bearer token that requests authenticate with, or @FILE that holds it")
-	flags.StringVar(&f.clientCert, "client-cert", "", "FILE with the certificate chain (PEM) to show to a receiver that asks")
+	flags.StringVar(&f.authBasic, "auth-basic", "", "USER:PASSWORD that requests authenticate with, or @FILE")
+	flags.StringVar(&f.authBearer, "auth-bearer", "", "token that requests authenticate with, or @FILE")
+	flags.StringVar(&f.clientCert, "client-cert", "", "FILE with the certificate (PEM) for a receiver that asks for one")
 	flags.StringVar(&f.clientKey, "client-key", "", "FILE with its key (PEM, unencrypted)")
 	flags.StringVar(&f.legacyHeader, "legacy-header", "",
 		"header of one signature more: the hex HMAC-SHA256 of the body, such as X-Hub-Signature-256")
@@ -218,8 +218,8 @@ func (a *app) noteSecret(e *apiclient.Endpoint) {
 func newEndpointRotate(a *app, r *remote) *cobra.Command {
 	f, overlap := &keyFlags{}, 24*time.Hour
 	c := &cobra.Command{Use: "rotate-secret ID", Short: "Sign with a new secret; it is shown once",
-		Long: `Sign with a new secret, which is shown once. For the overlap each request carries two signatures, by the new secret and
-by the replaced one, so that the receiver can change its own meanwhile; then the replaced one is destroyed. Each
+		Long: `Sign with a new secret, which is shown once. For the overlap each request carries two signatures, by the new secret
+and by the replaced one, so that the receiver can change its own meanwhile; then the replaced one is destroyed. Each
 attempt that starts after this command has answered carries the new signature.
 
 An overlap of 0s ends the replaced secret at once, and those before it: for one that leaked. At most two replaced
