@@ -156,11 +156,12 @@ func (a *api) showEndpoint(ctx context.Context, c *caller, e *domain.Endpoint) (
 	if e.Disabled {
 		status = "disabled"
 	}
-	return Endpoint{ID: e.ID, URL: url, Kind: cfg.Kind, Channel: cfg.ChannelName(), Status: status, DisabledReason: e.DisabledReason,
-		EventTypes: cfg.EventTypes, Description: cfg.Description, Metadata: cfg.Metadata,
+	return Endpoint{ID: e.ID, URL: url, Kind: cfg.Kind, Channel: cfg.ChannelName(), Status: status,
+		DisabledReason: e.DisabledReason, EventTypes: cfg.EventTypes, Description: cfg.Description, Metadata: cfg.Metadata,
 		RetrySchedule: append([]domain.Duration{}, cfg.RetrySchedule...), Timeout: cfg.Timeout, RateLimit: cfg.RateLimit,
 		MaxInFlight: cfg.MaxInFlight, Ordered: cfg.Ordered, OnExhausted: cfg.OnExhausted,
-		DisableAfter: cfg.DisableAfter, Signing: cfg.Signing, Revision: e.Revision, CreatedAt: e.CreatedAt, UpdatedAt: e.UpdatedAt,
+		DisableAfter: cfg.DisableAfter, Signing: cfg.Signing, Revision: e.Revision, CreatedAt: e.CreatedAt,
+		UpdatedAt:    e.UpdatedAt,
 		ShownDemands: a.showDemands(cfg), ShownDestination: to}, nil
 }
 

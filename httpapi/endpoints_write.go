@@ -40,7 +40,8 @@ func (in *EndpointConfig) config(t target) domain.EndpointConfig {
 
 // sameConfig compares two configurations but for what is sealed and for the key.
 func sameConfig(a, b *domain.EndpointConfig) bool {
-	return a.Kind == b.Kind && a.Channel == b.Channel && a.Scheme == b.Scheme && a.Host == b.Host && a.Description == b.Description &&
+	return a.Kind == b.Kind && a.Channel == b.Channel && a.Scheme == b.Scheme && a.Host == b.Host &&
+		a.Description == b.Description &&
 		maps.Equal(a.Metadata, b.Metadata) && slices.Equal(a.EventTypes, b.EventTypes) &&
 		slices.Equal(a.RetrySchedule, b.RetrySchedule) && a.Timeout == b.Timeout && a.RateLimit == b.RateLimit &&
 		a.MaxInFlight == b.MaxInFlight && (a.Credential == nil) == (b.Credential == nil) &&
@@ -160,7 +161,8 @@ func (a *api) sameEndpoint(ctx context.Context, e *domain.Endpoint, want *domain
 		return errors.Join(errors.New("the endpoint's first record can't be read"), err)
 	}
 	f, ok := first.Fact.(*domain.EndpointRegistered)
-	if !ok || !sameConfig(&f.Config, want) || !sameDemands(&f.Config, want) || !askedFor(&want.Signing, &f.Config.Signing) {
+	if !ok || !sameConfig(&f.Config, want) || !sameDemands(&f.Config, want) ||
+		!askedFor(&want.Signing, &f.Config.Signing) {
 		return errIdempotencyConflict
 	}
 	same, err := a.sameSecrets(ctx, &f.Config, given)

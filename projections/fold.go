@@ -228,7 +228,7 @@ func (b *batch) delivery(r *domain.Record) error {
 			return err
 		}
 		// A late answer changes nothing, unless it is the one that ends the delivery.
-		if code := responseError(f.Status); !f.Late || code == "" && !ended {
+		if code := answerError(f); !f.Late || code == "" && !ended {
 			d.lastCode, d.lastError = f.Status, code
 		}
 	case *domain.AttemptFailed:
@@ -301,7 +301,7 @@ func (b *batch) responded(_ *domain.Record, f *domain.ResponseReceived) error {
 	if err != nil {
 		return err
 	}
-	a.Status, a.Code, a.ErrorCode = AttemptSucceeded, f.Status, responseError(f.Status)
+	a.Status, a.Code, a.ErrorCode = AttemptSucceeded, f.Status, answerError(f)
 	if a.ErrorCode != "" {
 		a.Status = AttemptFailed
 	}
@@ -326,6 +326,14 @@ func (b *batch) interrupted(f *domain.AttemptInterrupted) error {
 	}
 	a.Status, a.ErrorCode = AttemptInterrupted, domain.CodeInterrupted
 	return nil
+}
+
+// answerError is responseError, and says of a 2xx that the service does not confirm with what it is.
+func answerError(f *domain.ResponseReceived) domain.ErrorCode {
+	if f.Unconfirmed {
+		return domain.CodeBadResponse
+	}
+	return responseError(f.Status)
 }
 
 // responseError is empty for a 2xx.

@@ -153,7 +153,7 @@ func (b *Book) delivery(ctx context.Context, to domain.DeliveryTo, upTo domain.P
 		}
 		d.Evolve(r)
 		begun = true
-		if f, ok := r.Fact.(*domain.ResponseReceived); ok && f.Status >= 200 && f.Status < 300 {
+		if f, ok := r.Fact.(*domain.ResponseReceived); ok && f.Taken() {
 			out.Confirmed = append(out.Confirmed, Confirmation{Attempt: f.Attempt, At: r.RecordedAt})
 		}
 	}
