@@ -318,7 +318,7 @@ func TestRunWritesEachMinuteAndAtItsEnd(t *testing.T) {
 		refused := &Refusal{Tenant: "acme", Key: "key_1", Reason: "invalid_json"}
 		for range 3 {
 			r.Count(refused)
-			time.Sleep(time.Minute)
+			<-time.After(time.Minute)
 			synctest.Wait()
 		}
 		r.Count(refused)

@@ -240,11 +240,11 @@ func TestServiceLevelsReadByIndexes(t *testing.T) {
 	l.tenant(ten)
 	p := l.opened(t, nil)
 	f := ServiceLevelFilter{Tenant: ten, Endpoint: ep1, Type: "agent.*", ByEndpoint: true, ByType: true}
-	for _, make := range []func() (string, []any){
+	for _, ask := range []func() (string, []any){
 		func() (string, []any) { return f.bucketQuery(2026 * 12) },
 		func() (string, []any) { return f.otherQuery(2026*12, domain.StatusPending) },
 	} {
-		query, args := make()
+		query, args := ask()
 		e := &explaining{queryer: p.db.r}
 		if err := scanRows(t.Context(), e, query, args, func(*sql.Rows) error { return nil }); err != nil {
 			t.Fatal(err)
