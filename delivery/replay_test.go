@@ -184,8 +184,8 @@ func TestSemantics_TheReplaysHeaderIsTheWires(t *testing.T) {
 	}
 }
 
-// TestSemantics_ReplaysYieldWhileTheNodeIsStrained: beside other events they begin with little, grow to their half while
-// there is CPU, and shrink at once when there is none, down to one place.
+// TestSemantics_ReplaysYieldWhileTheNodeIsStrained: beside other events they begin with little, grow to their half
+// while there is CPU, and shrink at once when there is none, down to one place.
 func TestSemantics_ReplaysYieldWhileTheNodeIsStrained(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -210,7 +210,8 @@ func eventList(f EventFilter) *list {
 }
 
 // Deliveries lists deliveries. Those that wait at a disabled endpoint are held, and not pending or retrying; so are
-// those that are due at one whose breaker is open, or that asked for a pause, and those that a paused replay has scheduled.
+// those that are due at one whose breaker is open, or that asked for a pause, and those that a paused replay has
+// scheduled.
 func (p *Projections) Deliveries(ctx context.Context, f DeliveryFilter) (Page[DeliveryRow], error) {
 	holding, err := p.holding(ctx, f.Tenant)
 	if err != nil {
