@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
+	wmmetrics "github.com/ThreeDotsLabs/watermill/components/metrics"
 	"github.com/ThreeDotsLabs/watermill/message"
 	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/oklog/ulid/v2"
@@ -113,6 +114,9 @@ type Config struct {
 	Dial    func(ctx context.Context, network, address string) (net.Conn, error)
 	Logger  *slog.Logger          // nil: silent
 	Metrics prometheus.Registerer // nil: none
+	// State is an endpoint's, for the metrics: "healthy", "degraded", "failing" or "disabled"; nil: not told.
+	State    func(tenant, endpoint string) string
+	Observer Observer // nil: nobody
 }
 
 // Delivery runs the attempts. Make it with New, run it once.
@@ -184,6 +188,11 @@ func (d *Delivery) Run(ctx context.Context) error {
 		routerLog{d.log})
 	if err != nil {
 		return fmt.Errorf("delivery: make the router: %w", err)
+	}
+	if d.cfg.Metrics != nil {
+		// The handler's times, as Watermill counts them; its decorator of a Subscriber would cost a goroutine a message.
+		builder := wmmetrics.NewPrometheusMetricsBuilder(d.cfg.Metrics, "", "")
+		router.AddMiddleware(builder.NewRouterMiddleware().Middleware)
 	}
 	router.AddConsumerHandler("attempt", "due", d.source, d.consume)
 

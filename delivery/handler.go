@@ -213,7 +213,7 @@ func (a *attempt) takeOver() error {
 	if a.state.Open.Node != a.d.cfg.Node {
 		reason = domain.InterruptCrash
 	}
-	a.d.metrics.attempt(domain.CodeInterrupted, 0, 0)
+	a.d.count(a.due, domain.CodeInterrupted, 0, 0)
 	_, err := a.d.append(a.stream, a.state.Revision, a.state.Interrupt(a.d.stamp(), reason), true)
 	return err
 }
@@ -283,7 +283,7 @@ func (a *attempt) failUnsent(e *domain.Endpoint, p *prepared, now time.Time, cau
 	a.d.log.Error("an attempt could not be prepared", "delivery", a.due.Delivery, "error", cause)
 	_, err := a.d.append(a.stream, a.state.Revision, records, true)
 	a.it.tried = err == nil
-	a.d.metrics.attempt(domain.CodeInternal, 0, 0)
+	a.d.count(a.due, domain.CodeInternal, 0, 0)
 	return err
 }
 
@@ -304,13 +304,14 @@ func (a *attempt) finish(r *result) error {
 	o.EndpointGone = !ok || !e.Exists()
 	err := a.record(func() []domain.Record { return a.state.Finish(o) })
 	a.it.tried, a.it.timedOut = true, r.code == domain.CodeTimeout
-	a.d.metrics.attempt(r.code, r.status, r.timings.Total)
+	a.d.count(a.due, r.code, r.status, r.timings.Total)
+	a.observe(r, stamp.At, err)
 	return err
 }
 
 func (a *attempt) interrupt(reason string) error {
 	stamp := a.d.stamp()
-	a.d.metrics.attempt(domain.CodeInterrupted, 0, 0)
+	a.d.count(a.due, domain.CodeInterrupted, 0, 0)
 	return a.record(func() []domain.Record {
 		if a.state.Open == nil || a.state.Open.ID != a.id {
 			return nil

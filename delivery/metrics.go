@@ -17,7 +17,8 @@ type metrics struct {
 func newMetrics(reg prometheus.Registerer, inUse func() int, window int) (*metrics, error) {
 	m := &metrics{
 		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "hookledger_attempts_total",
-			Help: "Attempts by outcome: a status code, or the code of a failure."}, []string{"outcome"}),
+			Help: "Attempts by outcome (a status code, or the code of a failure) and by the endpoint's state then."},
+			[]string{"outcome", "endpoint_state"}),
 		latency: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "hookledger_attempt_duration_seconds",
 			Help:    "Time from the start of a request to the end of its answer, or of the attempt.",
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 20, 30, 60}}),
@@ -38,12 +39,12 @@ func newMetrics(reg prometheus.Registerer, inUse func() int, window int) (*metri
 }
 
 // attempt counts an ended attempt: its failure's code, or else its status; total is in microseconds.
-func (m *metrics) attempt(code domain.ErrorCode, status int, total int64) {
+func (m *metrics) attempt(state string, code domain.ErrorCode, status int, total int64) {
 	outcome := string(code)
 	if code == "" {
 		outcome = strconv.Itoa(status)
 	}
-	m.attempts.WithLabelValues(outcome).Inc()
+	m.attempts.WithLabelValues(outcome, state).Inc()
 	if total > 0 {
 		m.latency.Observe(float64(total) / 1e6)
 	}

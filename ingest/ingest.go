@@ -39,6 +39,7 @@ type Config struct {
 	NewID     func() ulid.ULID      // must leave a gap behind each id, as random ones do; nil: random ones
 	Bodies    *Bodies               // gets the content of what was accepted; may be nil
 	Metrics   prometheus.Registerer // may be nil
+	Observer  Observer              // may be nil
 	// Within is how long the ledger may take for a post, or for a batch; 0: DefaultWithin. Whoever waits longer is
 	// answered that the outcome is not known, and repeats the post.
 	Within time.Duration
@@ -85,6 +86,7 @@ type Ingest struct {
 	bodies  *Bodies
 	schemas *schemas
 	posts   counts
+	seen    Observer
 	within  time.Duration
 	rates   rates
 }
@@ -92,7 +94,7 @@ type Ingest struct {
 // New makes an Ingest; it starts nothing.
 func New(cfg Config) *Ingest {
 	in := &Ingest{store: cfg.Store, vault: cfg.Vault, dir: cfg.Directory, room: cfg.Room, now: cfg.Now, newID: cfg.NewID,
-		bodies: cfg.Bodies, schemas: newSchemas(), posts: newCounts(cfg.Metrics)}
+		bodies: cfg.Bodies, schemas: newSchemas(), posts: newCounts(cfg.Metrics), seen: cfg.Observer}
 	if in.room == nil {
 		in.room = func() error { return nil }
 	}

@@ -56,8 +56,10 @@ func (in *Ingest) eventID(p *Post) (id string, own bool) {
 }
 
 func (in *Ingest) post(ctx context.Context, p *Post, id string, own bool) (*Receipt, error) {
+	begun := in.begin()
 	receipt, err := in.decide(ctx, p, id, own)
 	in.posts.count(receipt, err)
+	in.observe(p, begun, receipt)
 	return receipt, err
 }
 

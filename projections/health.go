@@ -40,6 +40,13 @@ func (h *Health) Gate(tenant, endpoint string, now time.Time) domain.Gate {
 	return h.fold.Health(tenant, endpoint).Gate(now)
 }
 
+// State is how an endpoint is now.
+func (h *Health) State(tenant, endpoint string) string {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return string(h.fold.Health(tenant, endpoint).StateAt(h.now()))
+}
+
 // apply folds one record.
 func (h *Health) apply(r *domain.Record) {
 	h.mu.Lock()

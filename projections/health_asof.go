@@ -39,14 +39,21 @@ func (p *Projections) EndpointHealth(ctx context.Context, tenant, id string) (He
 	return v, err
 }
 
-// waiting counts the deliveries that wait at an endpoint, and says when the oldest one's event was received: a
-// delivery's id begins with that time. It reads one index.
+// waiting counts the deliveries that wait at an endpoint, and says when the oldest one's event was received.
 func (p *Projections) waiting(ctx context.Context, tenant, endpoint string) (n int, oldest time.Time, err error) {
+	if n, oldest, err = p.countWaiting(ctx, " AND tenant = ? AND endpoint_id = ?", tenant, endpoint); err != nil {
+		err = fmt.Errorf("count what waits at %s: %w", endpoint, err)
+	}
+	return n, oldest, err
+}
+
+// countWaiting reads one index: a delivery's id begins with the time at which its event was received.
+func (p *Projections) countWaiting(ctx context.Context, where string, args ...any) (n int, oldest time.Time, err error) {
 	var first sql.NullString
 	err = p.db.r.QueryRowContext(ctx, "SELECT count(*), min(id) FROM deliveries INDEXED BY deliveries_due "+
-		"WHERE due_at > 0 AND tenant = ? AND endpoint_id = ?", tenant, endpoint).Scan(&n, &first)
+		"WHERE due_at > 0"+where, args...).Scan(&n, &first)
 	if err != nil {
-		return 0, time.Time{}, fmt.Errorf("count what waits at %s: %w", endpoint, p.db.broken(err))
+		return 0, time.Time{}, p.db.broken(err)
 	}
 	if u, err := ulid.ParseStrict(strings.TrimPrefix(first.String, domain.PrefixDelivery)); err == nil {
 		oldest = ulid.Time(u.Time()).UTC()

@@ -1,6 +1,7 @@
 package projections
 
 import (
+	"context"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -43,13 +44,18 @@ var (
 		"1: the projection met a record that it can't fold.", []string{"projection"}, nil)
 	backlogHeld = prometheus.NewDesc("hookledger_backlog_held",
 		"Waiting deliveries that are in memory.", nil, nil)
+	backlogWaiting = prometheus.NewDesc("hookledger_backlog_waiting",
+		"Deliveries that have not ended and have no attempt under way.", nil, nil)
+	backlogOldest = prometheus.NewDesc("hookledger_backlog_oldest_seconds",
+		"How long ago the oldest of them was received; 0 where none waits.", nil, nil)
 )
 
 // collector reads the state of the projections when it is asked.
 type collector struct{ p *Projections }
 
 func (c collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range append([]*prometheus.Desc{lagSeconds, lagPositions, stoppedDesc, backlogHeld}, healthDescs...) {
+	for _, d := range append([]*prometheus.Desc{lagSeconds, lagPositions, stoppedDesc, backlogHeld, backlogWaiting,
+		backlogOldest}, healthDescs...) {
 		ch <- d
 	}
 }
@@ -66,6 +72,27 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	c.p.collectHealth(ch)
 	ch <- prometheus.MustNewConstMetric(backlogHeld, prometheus.GaugeValue, float64(c.p.backlog.waitingInMemory()))
+	c.waiting(ch)
+}
+
+// countWithin is how long a scrape may count what waits: about 50 ms for a million.
+const countWithin = 2 * time.Second
+
+// waiting leaves out what can't be counted in time: no figure is better than an old one.
+func (c collector) waiting(ch chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), countWithin)
+	defer cancel()
+	n, oldest, err := c.p.countWaiting(ctx, "")
+	if err != nil {
+		c.p.cfg.Logger.Warn("what waits could not be counted for the metrics", "error", err)
+		return
+	}
+	age := 0.0
+	if !oldest.IsZero() {
+		age = max(0, c.p.cfg.Now().Sub(oldest).Seconds())
+	}
+	ch <- prometheus.MustNewConstMetric(backlogWaiting, prometheus.GaugeValue, float64(n))
+	ch <- prometheus.MustNewConstMetric(backlogOldest, prometheus.GaugeValue, age)
 }
 
 // register makes the metrics known; the same names twice in one registry are the caller's mistake.

@@ -31,6 +31,7 @@ type serveFlags struct {
 	window      int
 	health      healthFlags
 	lowWater    uint64
+	traces      tracesConfig
 	logFormat   string
 	logLevel    string
 }
@@ -71,6 +72,7 @@ Requests go to public addresses only; --allow-cidr adds networks of yours, and -
 	flags.IntVar(&f.window, "window", delivery.DefaultWindow, "attempts under way at once")
 	f.health.add(c)
 	flags.Uint64Var(&f.lowWater, "low-water", 256<<20, "free bytes of the disk below which no event is taken")
+	f.traces.add(c)
 	flags.StringVar(&f.logFormat, "log-format", "text", "text or json")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	asSetting(flags, "data-dir", "listen", "admin-listen", "tls-cert", "tls-key", "allow-cidr", "allow-port", "dev",
@@ -144,6 +146,9 @@ func (a *app) serverConfig(f *serveFlags) (serverConfig, error) {
 		return cfg, err
 	}
 	cfg.Store.LowWater = f.lowWater
+	if cfg.Traces, err = f.traces.checked(); err != nil {
+		return cfg, err
+	}
 	cfg.Store.Note = func(format string, args ...any) { cfg.Logger.Warn(fmt.Sprintf(format, args...)) }
 	if cfg.MasterKey, err = a.secret("MASTER_KEY"); err != nil {
 		return cfg, err

@@ -42,6 +42,7 @@ type serverConfig struct {
 	NoDelivery bool
 	Window     int // attempts in flight at once; 0: the default
 	Health     domain.HealthConfig
+	Traces     tracesConfig
 	Logger     *slog.Logger
 }
 
@@ -149,15 +150,21 @@ func startServer(ctx context.Context, cfg serverConfig) (_ *server, err error) {
 	}
 	s.closer.add(s.proj.Close)
 
+	spans, err := newTraces(ctx, cfg.Traces, s.log)
+	if err != nil {
+		return nil, err
+	}
+	s.closer.add(spans.Close)
 	bodies := ingest.NewBodies(store, keys, bodyCacheBytes)
 	in := ingest.New(ingest.Config{Store: store, Vault: keys, Directory: s.proj.Directory(), Room: store.Room, Now: now,
-		NewID: newID, Bodies: bodies, Metrics: registry})
+		NewID: newID, Bodies: bodies, Metrics: registry, Observer: spans.events()})
 	var deliver *delivery.Delivery
 	if !cfg.NoDelivery {
 		if deliver, err = delivery.New(delivery.Config{Store: store, Backlog: s.proj.Backlog(), Endpoints: s.proj.Directory(),
 			Bodies: bodies, Vault: keys, Room: store.Room, Now: now, NewID: newID, Jitter: jitter, Node: nodeName(),
 			Gates: s.proj.Health(), HostLimit: hostLimit(s.proj.Directory()), Strained: newStrain(), Window: cfg.Window,
-			Egress: cfg.Egress, Logger: s.log, Metrics: registry}); err != nil {
+			Egress: cfg.Egress, Logger: s.log, Metrics: registry, State: s.proj.Health().State,
+			Observer: spans.attempts()}); err != nil {
 			return nil, err
 		}
 	}
