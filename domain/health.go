@@ -137,7 +137,7 @@ func (h *Health) Forget(now time.Time) {
 
 // StateAt is the state at a time at or after the last record.
 func (h *Health) StateAt(now time.Time) HealthState {
-	if h.quiet(now) {
+	if h == nil || h.quiet(now) {
 		return HealthHealthy
 	}
 	return h.State

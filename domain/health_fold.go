@@ -107,7 +107,10 @@ func (f *HealthFold) started(r *Record, fact *AttemptStarted) *Health {
 	if endpoint == "" {
 		return nil
 	}
-	h := f.health(r.Tenant, endpoint)
+	h := f.Health(r.Tenant, endpoint)
+	if h == nil { // it was removed: what is still sent to it is of no interest
+		return nil
+	}
 	if _, again := f.open[r.Stream]; !again {
 		h.InFlight++
 	}

@@ -202,6 +202,9 @@ func BenchmarkHealth_Delivery(b *testing.B) {
 	now := start
 	var records [][]*domain.Record
 	for i := range endpoints {
+		ep := "ep_01JPHK8Z00T1V3X5Y7Z9A2C4E" + string(rune('A'+i))
+		fold.Apply(&domain.Record{Stream: domain.EndpointStream("default", ep), Tenant: "default",
+			Fact: &domain.EndpointRegistered{}})
 		s := domain.DeliveryStream("default", "dlv_01JPHK9Q0BC7E2S9A1F4K6M8P"+string(rune('A'+i%26))+string(rune('A'+i/26)))
 		var of []*domain.Record
 		for _, f := range []domain.Fact{
