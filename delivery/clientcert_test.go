@@ -11,7 +11,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"log"
+	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
@@ -103,15 +103,11 @@ func newMutualTLS(t testing.TB, clients *x509.CertPool, highest uint16) *mutualT
 	m.TLS = &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: clients, MaxVersion: highest,
 		MinVersion: tls.VersionTLS12}
 	m.EnableHTTP2 = true
-	m.Config.ErrorLog = log.New(noLog{}, "", 0)
+	m.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)
 	m.StartTLS()
 	t.Cleanup(m.Close)
 	return m
 }
-
-type noLog struct{}
-
-func (noLog) Write(p []byte) (int, error) { return len(p), nil }
 
 func (m *mutualTLS) trusted(w *world) {
 	w.t.Helper()

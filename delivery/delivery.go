@@ -48,7 +48,7 @@ type Endpoints interface {
 	Endpoint(tenant, id string) (*domain.Endpoint, bool)
 }
 
-// Gates says what an endpoint's health lets through. It is asked before each attempt, with a lock held: it is quick, and
+// Gates says what an endpoint's health lets through. It is asked before each attempt, with a lock held: it is quick and
 // never waits.
 type Gates interface {
 	Gate(tenant, endpoint string, now time.Time) domain.Gate

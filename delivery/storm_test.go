@@ -38,9 +38,9 @@ func (s *storm) RoundTrip(*http.Request) (*http.Response, error) {
 	return answer(http.StatusOK, ""), nil
 }
 
-// TestSemantics_NoRetryStormAfterAnOutage: everything was down for an hour, and a thousand deliveries failed for the first
-// time in one moment. When all is up again, their retries come spread over time, within the endpoint's limit, and what
-// happens from then on goes out at once.
+// TestSemantics_NoRetryStormAfterAnOutage: everything was down for an hour, and a thousand deliveries failed for the
+// first time in one moment. When all is up again, their retries come spread over time, within the endpoint's limit, and
+// what happens from then on goes out at once.
 func TestSemantics_NoRetryStormAfterAnOutage(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

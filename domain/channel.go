@@ -8,7 +8,7 @@ const (
 	ChannelURL      = "url" // of a webhook endpoint that is one
 )
 
-// ChannelName is the channel of cron outputs that the endpoint is: its kind where that is one, else what it is marked as;
+// ChannelName is the channel of cron outputs that the endpoint is: its kind where that is one, else its mark;
 // empty: it is none. What becomes of an output on its way there is said by cron.delivered or cron.failed.
 func (c *EndpointConfig) ChannelName() string {
 	switch c.Kind {
@@ -23,5 +23,5 @@ func (c *EndpointConfig) checkChannel() error {
 		return nil
 	}
 	return Refuse(KindInvalid, "invalid_channel", "the channel \""+c.Channel+"\" is not valid",
-		`use "url" for a webhook that is a channel of cron outputs, or none; other kinds of endpoints are channels by themselves`)
+		`use "url" for a webhook that is a channel of cron outputs, or none; other kinds are channels by themselves`)
 }

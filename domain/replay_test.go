@@ -186,11 +186,12 @@ func TestReplayRefusesWhatIsWrong(t *testing.T) {
 		"invalid_match":         (&domain.ReplaySelector{EventTypes: some}).Check("later"),
 		"invalid_status":        (&domain.ReplaySelector{Status: []domain.DeliveryStatus{"held"}}).Check(domain.MatchThen),
 		"too_many_delivery_ids": (&domain.ReplaySelector{DeliveryIDs: make([]string, 5_001)}).Check(domain.MatchThen),
-		"invalid_range":         (&domain.ReplaySelector{PositionAfter: 1, After: &domain.RecordRef{}}).Check(domain.MatchThen),
-		"too_many_event_ids":    (&domain.ReplaySelector{EventIDs: make([]string, 5_001)}).Check(domain.MatchThen),
-		"":                      (&domain.ReplaySelector{EventTypes: some}).Check(domain.MatchNow),
-		"invalid_rate":          (&domain.ReplayRequested{Rate: -1}).Check(),
-		"invalid_gap_factor":    (&domain.ReplayRequested{GapFactor: 1e9}).Check(),
+		"invalid_range": (&domain.ReplaySelector{PositionAfter: 1,
+			After: &domain.RecordRef{}}).Check(domain.MatchThen),
+		"too_many_event_ids": (&domain.ReplaySelector{EventIDs: make([]string, 5_001)}).Check(domain.MatchThen),
+		"":                   (&domain.ReplaySelector{EventTypes: some}).Check(domain.MatchNow),
+		"invalid_rate":       (&domain.ReplayRequested{Rate: -1}).Check(),
+		"invalid_gap_factor": (&domain.ReplayRequested{GapFactor: 1e9}).Check(),
 	} {
 		if got := domain.Code(check); got != code {
 			t.Errorf("%v has the code %q, want %q", check, got, code)

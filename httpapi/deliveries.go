@@ -35,7 +35,8 @@ type deliveryOutput struct {
 
 func (a *api) showDelivery(r *projections.DeliveryRow) Delivery {
 	return Delivery{ID: r.ID, EventID: r.EventID, Event: r.EventType, EndpointID: r.EndpointID,
-		Status: string(r.Status), Held: heldOf(r), AttemptCount: r.Attempts, NextAttemptAt: timeOrNil(r.DueAt), Code: r.LastCode, ErrorCode: string(r.LastError),
+		Status: string(r.Status), Held: heldOf(r), AttemptCount: r.Attempts, NextAttemptAt: timeOrNil(r.DueAt),
+		Code: r.LastCode, ErrorCode: string(r.LastError),
 		CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt, CompletedAt: timeOrNil(r.CompletedAt),
 		ReplayID: r.Replay}
 }

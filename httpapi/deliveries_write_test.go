@@ -59,7 +59,8 @@ func TestRetryAndCancelSayWhatTheyDo(t *testing.T) {
 	if c := into[Delivery](got).Cancelled; c == nil || c.Note != why {
 		t.Errorf("%s", got.body)
 	}
-	if raw := s.call(admin, "GET", "/v1/records?stream=delivery-default."+id, nil); strings.Contains(string(raw.body), why) {
+	raw := s.call(admin, "GET", "/v1/records?stream=delivery-default."+id, nil)
+	if strings.Contains(string(raw.body), why) {
 		t.Errorf("it stands in the clear: %s", raw.body)
 	}
 

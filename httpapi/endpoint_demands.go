@@ -189,7 +189,7 @@ func (in *ReceiverDemands) putAuth(cfg, have *domain.EndpointConfig, n *newSecre
 		return nil
 	}
 	refuse := func(detail, fix string) error { return domain.Refuse(domain.KindInvalid, "invalid_auth", detail, fix) }
-	value := ""
+	var value string
 	switch {
 	case auth.Username == "" && auth.Password == "" && auth.Token == "":
 		if have.Auth == nil || have.Auth.Type != auth.Type {

@@ -50,7 +50,8 @@ func TestListsTakeTheSameConditions(t *testing.T) {
 			}
 		}
 	}
-	for _, query := range []string{"error_code=timeout", "code_class=5xx", "any_code=503", "any_code_class=4xx", "trigger=replay", "latency_at_least=1h",
+	for _, query := range []string{"error_code=timeout", "code_class=5xx", "any_code=503",
+		"any_code_class=4xx", "trigger=replay", "latency_at_least=1h",
 		"attempts_at_least=2", "remote_addr=203.0.113.200", "subject=nobody", "endpoint_id=" + second.ID,
 		"occurred_before=2020-01-01T00:00:00Z", "received_before=2020-01-01T00:00:00Z",
 		"attempted_before=2020-01-01T00:00:00Z"} {

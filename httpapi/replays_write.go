@@ -273,7 +273,8 @@ func showRef(r domain.RecordRef) string {
 	return fmt.Sprintf("%s@%d:%s", r.Record, r.Revision, r.Stream)
 }
 
-var errNoBound = domain.Refuse(domain.KindInvalid, "invalid_range", "after_record or before_record cites no record of yours",
+var errNoBound = domain.Refuse(domain.KindInvalid, "invalid_range",
+	"after_record or before_record cites no record of yours",
 	"use them as a replay shows them, or position_after and position_before")
 
 var errNoRef = domain.Refuse(domain.KindInvalid, "invalid_as_of", "as_of cites no record",

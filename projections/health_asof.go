@@ -48,7 +48,8 @@ func (p *Projections) waiting(ctx context.Context, tenant, endpoint string) (n i
 }
 
 // countWaiting reads one index: a delivery's id begins with the time at which its event was received.
-func (p *Projections) countWaiting(ctx context.Context, where string, args ...any) (n int, oldest time.Time, err error) {
+func (p *Projections) countWaiting(ctx context.Context, where string, args ...any) (n int, oldest time.Time,
+	err error) {
 	var first sql.NullString
 	err = p.db.r.QueryRowContext(ctx, "SELECT count(*), min(id) FROM deliveries INDEXED BY deliveries_due "+
 		"WHERE due_at > 0"+where, args...).Scan(&n, &first)

@@ -17,8 +17,8 @@ import (
 func newEndpointHealth(a *app, r *remote) *cobra.Command {
 	when := ""
 	c := &cobra.Command{Use: "health ID", Short: "Say how an endpoint does, and which records say so",
-		Long: `Say how an endpoint does: its state (healthy, degraded, failing or disabled) with the records that led to it, the
-breaker, success rate and latencies (in milliseconds) of the last five minutes, hour and day, and what waits for it.
+		Long: `Say how an endpoint does: its state (healthy, degraded, failing or disabled) with the records that led to it,
+the breaker, success rate and latencies (in milliseconds) of the last five minutes, hour and day, and what waits for it.
 
 because names records, with the stream that each stands in: hookledger record list --stream shows it.`,
 		Example: "  hookledger endpoint health ep_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C\n" +

@@ -218,9 +218,9 @@ func (a *app) noteSecret(e *apiclient.Endpoint) {
 func newEndpointRotate(a *app, r *remote) *cobra.Command {
 	f, overlap := &keyFlags{}, 24*time.Hour
 	c := &cobra.Command{Use: "rotate-secret ID", Short: "Sign with a new secret; it is shown once",
-		Long: `Sign with a new secret, which is shown once. For the overlap each request carries two signatures, by the new secret
-and by the replaced one, so that the receiver can change its own meanwhile; then the replaced one is destroyed. Each
-attempt that starts after this command has answered carries the new signature.
+		Long: `Sign with a new secret, which is shown once. For the overlap each request carries two signatures, by the new
+secret and by the replaced one, so that the receiver can change its own meanwhile; then the replaced one is destroyed.
+Each attempt that starts after this command has answered carries the new signature.
 
 An overlap of 0s ends the replaced secret at once, and those before it: for one that leaked. At most two replaced
 secrets sign at the same time.`,

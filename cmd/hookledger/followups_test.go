@@ -77,8 +77,9 @@ func (s *server) ask(t *testing.T, method, path string, body any) map[string]any
 	return out
 }
 
-// TestWhatFollowsFromDeliveries, in a whole server: a receiver that is gone is disabled, with its evidence, its delivery
-// is held and goes on when it is enabled; who asked is told, and a cron job's output on its way to a channel is said.
+// TestWhatFollowsFromDeliveries, in a whole server: a receiver that is gone is disabled, with its evidence, its
+// delivery is held and goes on when it is enabled; who asked is told, and a cron job's output on its way to a channel
+// is said.
 func TestWhatFollowsFromDeliveries(t *testing.T) {
 	t.Parallel()
 	cfg := serverConfig{DataDir: t.TempDir(), Listen: "127.0.0.1:0", Egress: delivery.EgressConfig{Dev: true}}

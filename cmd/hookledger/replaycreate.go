@@ -65,7 +65,8 @@ digest, whatever comes meanwhile.`,
 	flags := c.Flags()
 	flags.StringVar(&f.after, "created-after", "", "received later: a time (RFC 3339), or how long ago, such as 2h")
 	flags.StringVar(&f.before, "created-before", "", "received earlier, likewise")
-	flags.StringVar(&f.occurredAfter, "occurred-after", "", "that happened later, as their producers say: a time, or how long ago")
+	flags.StringVar(&f.occurredAfter, "occurred-after", "",
+		"that happened later, as their producers say: a time, or how long ago")
 	flags.StringVar(&f.occurredEnd, "occurred-before", "", "that happened earlier, likewise")
 	flags.Uint64Var(&f.positionAfter, "position-after", 0, "behind this position of the ledger")
 	flags.Uint64Var(&f.positionEnd, "position-before", 0, "before this position of the ledger")

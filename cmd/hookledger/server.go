@@ -188,10 +188,11 @@ func startServer(ctx context.Context, cfg serverConfig) (_ *server, err error) {
 	}
 	refusals := ingest.NewRefusals(ingest.RefusalsConfig{Store: store, Vault: keys, Room: store.Room, Now: now,
 		NewID: newID, Metrics: registry, Logger: s.log})
-	texts := projections.NewTextSearch(projections.TextConfig{Dir: filepath.Join(cfg.DataDir, projectionsDir), Store: store,
-		Directory: s.proj.Directory(), Vault: keys, Now: now, Logger: s.log})
-	api := httpapi.Config{Refusals: refusals, Texts: texts, Store: store, Ingest: in, Polls: polls, Projections: s.proj, Replays: again, Vault: keys,
-		Now: now, NewID: newID, Egress: cfg.Egress, Room: store.Room, Ready: s.ready,
+	texts := projections.NewTextSearch(projections.TextConfig{Dir: filepath.Join(cfg.DataDir, projectionsDir),
+		Store: store, Directory: s.proj.Directory(), Vault: keys, Now: now, Logger: s.log})
+	api := httpapi.Config{Refusals: refusals, Texts: texts, Store: store, Ingest: in, Polls: polls,
+		Projections: s.proj, Replays: again, Vault: keys, Now: now, NewID: newID, Egress: cfg.Egress,
+		Room: store.Room, Ready: s.ready,
 		FollowUps: followUpsLate(following), Version: version, LedgerID: s.LedgerID,
 		Logger: s.log, Registry: registry, HideMetrics: admin != nil}
 	handler, err := httpapi.New(api)

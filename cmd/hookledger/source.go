@@ -51,7 +51,8 @@ func sourceColumns() []output.Column[apiclient.Source] {
 func newSource(a *app) *cobra.Command {
 	r := &remote{}
 	return withRemote(group("source", "Say what comes in from elsewhere: AgenFleet's API, cron systems",
-		newSourceAdd(a, r), newSourceList(a, r), newSourceGet(a, r), newSourceTest(a, r), newSourceUpdate(a, r), newSourceRotate(a, r),
+		newSourceAdd(a, r), newSourceList(a, r), newSourceGet(a, r), newSourceTest(a, r), newSourceUpdate(a, r),
+		newSourceRotate(a, r),
 		newSourceRemove(a, r)), r)
 }
 

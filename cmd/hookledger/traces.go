@@ -37,7 +37,8 @@ func (t *tracesConfig) add(c *cobra.Command) {
 
 func (t *tracesConfig) checked() (tracesConfig, error) {
 	if t.Ratio < 0 || t.Ratio > 1 {
-		return *t, usage(fmt.Sprintf("--trace-ratio %g is out of range", t.Ratio), "give 0 to 1, such as 0.01 for a hundredth")
+		return *t, usage(fmt.Sprintf("--trace-ratio %g is out of range", t.Ratio),
+			"give 0 to 1, such as 0.01 for a hundredth")
 	}
 	if u, err := url.Parse(t.Endpoint); t.Endpoint != "" &&
 		(err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
@@ -57,7 +58,8 @@ type traces struct {
 // endOfTraces is how long the last spans may take to be sent.
 const endOfTraces = 5 * time.Second
 
-// newTraces gives nil where no traces are asked for. A collector that does not answer loses spans, and holds up nothing.
+// newTraces gives nil where no traces are asked for. A collector that does not answer loses spans, and holds up
+// nothing.
 func newTraces(ctx context.Context, cfg tracesConfig, log *slog.Logger) (*traces, error) {
 	if cfg.Endpoint == "" {
 		return nil, nil //nolint:nilnil // whose methods do nothing
@@ -117,8 +119,9 @@ func (t *traces) Event(s *ingest.Seen) {
 		return
 	}
 	ctx := context.WithValue(context.Background(), rootKey{}, rootOf(s.Tenant, s.Event))
-	_, span := t.tracer.Start(ctx, "event "+s.Type, trace.WithTimestamp(s.Begun), trace.WithSpanKind(trace.SpanKindProducer),
-		trace.WithAttributes(attribute.String("hookledger.tenant", s.Tenant), attribute.String("hookledger.event", s.Event),
+	_, span := t.tracer.Start(ctx, "event "+s.Type, trace.WithTimestamp(s.Begun),
+		trace.WithSpanKind(trace.SpanKindProducer), trace.WithAttributes(
+			attribute.String("hookledger.tenant", s.Tenant), attribute.String("hookledger.event", s.Event),
 			attribute.String("hookledger.event_type", s.Type), attribute.Int("hookledger.deliveries", s.Deliveries)))
 	span.End(trace.WithTimestamp(s.Ended))
 }

@@ -123,7 +123,8 @@ func TestTraces(t *testing.T) {
 			if !bytes.Equal(span.ParentSpanId, event.span[:]) {
 				t.Errorf("an attempt's parent is not the event's span")
 			}
-			if failed := strings.Contains(span.String(), "502"); failed != (span.Status.GetCode() == tracev1.Status_STATUS_CODE_ERROR) {
+			said := span.Status.GetCode() == tracev1.Status_STATUS_CODE_ERROR
+			if failed := strings.Contains(span.String(), "502"); failed != said {
 				t.Errorf("an attempt's status is %v: %v", span.Status, span)
 			}
 		}

@@ -62,8 +62,8 @@ func (w *world) born(fs *vfs.MemFS, rows string) (*life, error) {
 		Fatal: func(reason string) { w.t.Errorf("the vault failed: %s", reason) }}); err != nil {
 		return nil, fmt.Errorf("open the vault: %w", err)
 	}
-	if l.proj, err = projections.Open(context.Background(), projections.Config{Dir: rows, Store: l.store, FlushEvery: 2 * time.Second,
-		Now: now}); err != nil {
+	if l.proj, err = projections.Open(context.Background(), projections.Config{Dir: rows, Store: l.store,
+		FlushEvery: 2 * time.Second, Now: now}); err != nil {
 		return nil, fmt.Errorf("open the projections: %w", err)
 	}
 	parts, err := l.join(w)

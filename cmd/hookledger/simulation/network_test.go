@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// network reaches the receivers over pipes. A life that is cut off reaches nobody any more, and what it had open breaks.
+// network reaches the receivers over pipes. A life that is cut off reaches nobody any more, and what it had open
+// breaks.
 type network struct {
 	accepted chan net.Conn
 	closed   chan struct{}
@@ -32,8 +33,11 @@ func newNetwork(receivers http.Handler) *network {
 	return n
 }
 
+// dial reaches a receiver.
+type dial func(ctx context.Context, network, address string) (net.Conn, error)
+
 // dialer is how the life reaches receivers; down says which hosts refuse.
-func (n *network) dialer(life int, down func(host string) bool) func(context.Context, string, string) (net.Conn, error) {
+func (n *network) dialer(life int, down func(host string) bool) dial {
 	return func(ctx context.Context, _, address string) (net.Conn, error) {
 		host, _, err := net.SplitHostPort(address)
 		if err != nil {

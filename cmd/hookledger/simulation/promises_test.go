@@ -42,12 +42,12 @@ func (w *world) heal() {
 	}
 	w.posting.Wait()
 	// What was answered before may still disable an endpoint: it is enabled once that is done.
-	time.Sleep(time.Minute)
+	pass(time.Minute)
 	for _, host := range w.hosts {
 		w.ask("POST", "/v1/endpoints/"+w.ids[host]+"/enable", struct{}{})
 	}
 	const patience = 10 * 24 * time.Hour
-	for end := time.Now().Add(patience); ; time.Sleep(time.Hour) {
+	for end := time.Now().Add(patience); ; pass(time.Hour) {
 		w.mu.Lock()
 		err := w.ledger.read(w.life.store.ReadAll(context.Background(), w.ledger.position))
 		open, stuck := w.ledger.open(), w.ledger.stuck()

@@ -125,7 +125,7 @@ func simulate(t *testing.T, seed uint64, dir string) tally {
 		w.register()
 	}
 	for end := time.Now().Add(w.span.horizon); time.Now().Before(end) && !t.Failed(); {
-		time.Sleep(time.Duration(w.rng.ExpFloat64() * float64(w.span.horizon/things)))
+		pass(time.Duration(w.rng.ExpFloat64() * float64(w.span.horizon/things)))
 		w.step()
 	}
 	w.heal()
@@ -153,7 +153,8 @@ func (w *world) step() {
 	case n < 94:
 		w.replay()
 	case n < 96:
-		w.ask("PATCH", "/v1/endpoints/"+w.endpoint(), map[string]any{"retry_schedule": hours.schedule[:1+w.rng.IntN(len(hours.schedule))]})
+		waits := hours.schedule[:1+w.rng.IntN(len(hours.schedule))]
+		w.ask("PATCH", "/v1/endpoints/"+w.endpoint(), map[string]any{"retry_schedule": waits})
 	case n < 98:
 		w.ask("DELETE", "/v1/endpoints/"+w.endpoint(), nil)
 		w.register()
@@ -161,6 +162,9 @@ func (w *world) step() {
 		w.ask("GET", "/v1/deliveries?limit=50&status=retrying", nil)
 	}
 }
+
+// pass lets the synthetic clock go on.
+func pass(d time.Duration) { <-time.After(d) }
 
 // start begins a life over what is on the disk.
 func (w *world) start(disk *vfs.MemFS) {
@@ -194,7 +198,7 @@ func (w *world) crash() {
 	if w.rng.IntN(2) == 0 {
 		w.rows++
 	}
-	time.Sleep(time.Duration(w.rng.IntN(600)) * time.Second)
+	pass(time.Duration(w.rng.IntN(600)) * time.Second)
 	w.start(left)
 }
 
@@ -216,7 +220,7 @@ func (w *world) restart() {
 func (w *world) busy() {
 	if w.rng.IntN(4) > 0 {
 		w.posts()
-		time.Sleep(time.Duration(w.rng.ExpFloat64() * float64(time.Second)))
+		pass(time.Duration(w.rng.ExpFloat64() * float64(time.Second)))
 	}
 }
 
@@ -250,7 +254,7 @@ func (w *world) post() {
 			l := w.life
 			w.mu.Unlock()
 			if l == nil {
-				time.Sleep(10 * time.Second)
+				pass(10 * time.Second)
 				continue
 			}
 			a := w.call(l, "POST", "/v1/events", body)
@@ -267,7 +271,7 @@ func (w *world) post() {
 				w.t.Errorf("the post of %s was answered %d: %s", id, a.status, a.body)
 				return
 			}
-			time.Sleep(10 * time.Second)
+			pass(10 * time.Second)
 		}
 	})
 }
