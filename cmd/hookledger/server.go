@@ -182,7 +182,8 @@ func startServer(ctx context.Context, cfg serverConfig) (_ *server, err error) {
 		return nil, err
 	}
 	polls, err := agenfleet.New(agenfleet.Config{Store: store, Vault: keys, Ingest: in, Sources: s.proj.Directory(),
-		Transport: delivery.NewTransport(cfg.Egress, s.log), Room: store.Room, Now: now, NewID: newID, Logger: s.log})
+		Transport: delivery.NewTransport(cfg.Egress, s.log), Room: store.Room, Now: now, NewID: newID, Logger: s.log,
+		Metrics: registry})
 	if err != nil {
 		return nil, err
 	}

@@ -21,11 +21,12 @@ const (
 
 // poller polls one source in one configuration.
 type poller struct {
-	cfg    *Config
-	source *domain.Source
-	client *client
-	book   *book
-	show   func(Status) // takes the status after each poll
+	cfg     *Config
+	metrics *metrics
+	source  *domain.Source
+	client  *client
+	book    *book
+	show    func(Status) // takes the status after each poll
 
 	limitsAt map[string]time.Time // when each agent's own limits were read
 }
@@ -37,17 +38,20 @@ func (p *poller) run(ctx context.Context) {
 	costsEvery := time.Duration(p.source.Config.Poll.CostsEvery)
 	for ctx.Err() == nil {
 		var err error
+		what := domain.PollAgents
 		switch now := p.cfg.Now(); {
 		case !now.Before(agents):
 			var after time.Duration
 			after, err = p.pollAgents(ctx)
 			agents = now.Add(max(after, time.Duration(p.source.Config.Poll.Every)))
 		case costsEvery > 0 && !now.Before(costs):
+			what = domain.PollCosts
 			var after time.Duration
 			after, err = p.pollCosts(ctx)
 			costs = now.Add(max(after, costsEvery))
 		}
 		if err != nil && ctx.Err() == nil {
+			p.metrics.polled(what, resultUnrecorded)
 			p.cfg.Logger.Error("a source's polls are not recorded; it goes on", "source", p.source.ID, "error", err)
 			pause(ctx, retryLedger)
 		}
@@ -97,7 +101,7 @@ func (p *poller) pollAgents(ctx context.Context) (after time.Duration, err error
 	if err != nil {
 		return 0, err
 	}
-	return after, p.book.take(ctx, &reading{what: domain.PollAgents, begun: begun, ended: p.cfg.Now().UTC(),
+	return after, p.take(ctx, &reading{what: domain.PollAgents, begun: begun, ended: p.cfg.Now().UTC(),
 		agents: agents})
 }
 
@@ -129,7 +133,7 @@ func (p *poller) pollLimits(within, ctx context.Context, agents []domain.AgentRe
 		agents[i].Limits = l
 		p.limitsAt[agents[i].ID] = now
 	}
-	return 0, p.book.take(ctx, &reading{what: domain.PollLimits, begun: begun, ended: p.cfg.Now().UTC()})
+	return 0, p.take(ctx, &reading{what: domain.PollLimits, begun: begun, ended: p.cfg.Now().UTC()})
 }
 
 func (p *poller) pollCosts(ctx context.Context) (time.Duration, error) {
@@ -146,7 +150,16 @@ func (p *poller) pollCosts(ctx context.Context) (time.Duration, error) {
 	if err != nil {
 		return p.failed(ctx, domain.PollCosts, begun, err)
 	}
-	return 0, p.book.take(ctx, &reading{what: domain.PollCosts, begun: begun, ended: p.cfg.Now().UTC(), costs: costs})
+	return 0, p.take(ctx, &reading{what: domain.PollCosts, begun: begun, ended: p.cfg.Now().UTC(), costs: costs})
+}
+
+// take records a reading, and counts the poll once that is done.
+func (p *poller) take(ctx context.Context, r *reading) error {
+	err := p.book.take(ctx, r)
+	if err == nil {
+		p.metrics.polled(r.what, resultOK)
+	}
+	return err
 }
 
 // failed records a failure; one that is only our own end is none.
@@ -166,9 +179,14 @@ func (p *poller) failed(ctx context.Context, what string, begun time.Time, cause
 	if bad.code == codeLimited {
 		after = max(after, time.Minute)
 	}
-	if bad.code == "no_room" { // nothing can be recorded: the gap is, once there is room
+	if bad.code == codeNoRoom { // nothing can be recorded: the gap is, once there is room
 		p.book.state.fail(what, begun, begun, bad.code, bad.text, p.cfg.NewID)
+		p.metrics.polled(what, bad.code)
 		return 0, nil
 	}
-	return after, p.book.fail(ctx, what, begun, bad)
+	err := p.book.fail(ctx, what, begun, bad)
+	if err == nil {
+		p.metrics.polled(what, bad.code)
+	}
+	return after, err
 }

@@ -26,6 +26,7 @@ const (
 	codeLoop       = "page_loop"
 	codeTooLarge   = "response_too_large"
 	codeConfig     = "invalid_config"
+	codeNoRoom     = "no_room" // the refusal of Config.Room
 )
 
 // pollError is why a poll failed. Its text may quote what was read, so it is sealed on the ledger and not logged; the

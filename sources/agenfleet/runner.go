@@ -3,6 +3,7 @@ package agenfleet
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/oklog/ulid/v2"
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/time/rate"
 
 	"hookledger/domain"
@@ -54,13 +56,15 @@ type Config struct {
 	Room      func() error // refuses when the disk is nearly full; nil: there is always room
 	Now       func() time.Time
 	NewID     func() ulid.ULID
-	Logger    *slog.Logger // nil: silent
+	Logger    *slog.Logger          // nil: silent
+	Metrics   prometheus.Registerer // nil: none
 }
 
 // Runner polls every source of kind agenfleet. Make it with New, run it once; the other methods are safe for concurrent
 // use at any time.
 type Runner struct {
-	cfg Config
+	cfg     Config
+	metrics *metrics
 
 	mu       sync.Mutex // guards all below
 	limiters map[string]*rate.Limiter
@@ -81,7 +85,11 @@ func New(cfg Config) (*Runner, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Runner{cfg: cfg, limiters: map[string]*rate.Limiter{}, statuses: map[sourceKey]Status{}}, nil
+	m, err := newMetrics(cfg.Metrics)
+	if err != nil {
+		return nil, fmt.Errorf("agenfleet: register the metrics: %w", err)
+	}
+	return &Runner{cfg: cfg, metrics: m, limiters: map[string]*rate.Limiter{}, statuses: map[sourceKey]Status{}}, nil
 }
 
 // worker is a poller that runs.
@@ -164,7 +172,8 @@ func (r *Runner) poller(ctx context.Context, s *domain.Source, show func(Status)
 	if err != nil {
 		return nil, err
 	}
-	return &poller{cfg: &r.cfg, source: s, client: c, book: b, show: show, limitsAt: map[string]time.Time{}}, nil
+	return &poller{cfg: &r.cfg, metrics: r.metrics, source: s, client: c, book: b, show: show,
+		limitsAt: map[string]time.Time{}}, nil
 }
 
 // client makes a source's client. All that ask the same host share a limit: it counts by address.
