@@ -1,0 +1,65 @@
+package hookledger_test
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// TestObservabilityPage runs every command of docs/observability.md, and looks for each metric that the page and the
+// dashboard name among those that a server shows once something happened to it.
+func TestObservabilityPage(t *testing.T) {
+	t.Parallel()
+	r := newReader(t)
+	r.run("go build -o hookledger ./cmd/hookledger")
+	server := ""
+	for _, kv := range r.env {
+		if url, ok := strings.CutPrefix(kv, "HOOKLEDGER_SERVER="); ok {
+			server = url
+		}
+	}
+	page := read(t, "docs/observability.md")
+	ran := 0
+	for line := range commands(page) {
+		r.run(strings.ReplaceAll(line, "http://127.0.0.1:8420", server))
+		ran++
+	}
+	if ran < 5 {
+		t.Errorf("the page holds only %d commands", ran)
+	}
+	// An attempt at a receiver that is not there is one, too.
+	r.command(r.dir, "./hookledger endpoint create --url http://localhost:"+r.port+"/hook --events 'cron.*'")
+	r.command(r.dir, "./hookledger event send --example cron.completed")
+	r.expect("curl -s "+server+"/metrics", "hookledger_attempt_duration_seconds_count 1")
+	resp, err := http.Get(server + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := map[string]bool{}
+	for line := range strings.Lines(string(raw)) {
+		name, _, _ := strings.Cut(strings.TrimPrefix(line, "# TYPE "), " ")
+		name, _, _ = strings.Cut(name, "{")
+		shown[strings.TrimSpace(name)] = true
+	}
+	dashboard := read(t, "docs/grafana/hookledger.json")
+	if !json.Valid([]byte(dashboard)) {
+		t.Error("the dashboard is no JSON")
+	}
+	names := regexp.MustCompile(`(hookledger_|handler_execution)[a-z_]+`).FindAllString(page+dashboard, -1)
+	if len(names) < 30 {
+		t.Fatalf("the page and the dashboard name only %d metrics", len(names))
+	}
+	for _, name := range names {
+		if !shown[name] {
+			t.Errorf("%s is named, and /metrics does not show it", name)
+		}
+	}
+}
