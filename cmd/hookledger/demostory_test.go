@@ -12,8 +12,9 @@ func TestStories(t *testing.T) {
 	t.Parallel()
 	for name, facts := range map[string][]string{
 		"compliance": {
-			`(?s)\$ hookledger query event budget-march-17\n.*/finance +succeeded +1 +\S+ +v1,\S+ +200\n`,
-			`/operations +succeeded +1 +\S+ +v1,\S+ +503\n`, `/operations +succeeded +2 +\S+ +v1,\S+ +200\n`,
+			`(?s)\$ hookledger query event budget-march-17\n.*/finance +succeeded +1 +initial +\S+ +v1,\S+ +200 *\n`,
+			`/operations +succeeded +1 +initial +\S+ +v1,\S+ +503 *\n`,
+			`/operations +succeeded +2 +automatic +\S+ +v1,\S+ +200 *\n`,
 			`signature verify .*sent\.json\n +verified +yes`, `signature verify .*changed\.json\n +verified +no`,
 			`\(exit code 5\)`, `(?s)endpoint history ep_\S+\n.*EndpointRegistered`, `checked: one attempt failed`,
 		},
