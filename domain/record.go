@@ -52,6 +52,9 @@ type Actor struct {
 	ID   string `json:"id"`
 }
 
+// ActorSource is the kind of the actors that sources are: what comes in from elsewhere by itself.
+const ActorSource = "source"
+
 // System is the actor of what the named part of hookledger does on its own.
 func System(part string) Actor { return Actor{Kind: "system", ID: part} }
 

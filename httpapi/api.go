@@ -47,6 +47,8 @@ type History interface {
 	Replay(ctx context.Context, tenant, id string) (domain.Replay, error)
 	ReplayProgress(ctx context.Context, tenant, id string) (domain.ReplayProgress, error)
 	ServiceLevels(ctx context.Context, f projections.ServiceLevelFilter) (projections.ServiceLevels, error)
+	// SourceEvents gives what came from a tenant's sources, of those from which anything did.
+	SourceEvents(ctx context.Context, tenant string) (map[string]projections.SourceEvents, error)
 	Refusals(ctx context.Context, f projections.RefusalFilter) (projections.Page[domain.Refusal], error)
 	Reconciliations(ctx context.Context, l projections.List) (projections.Page[domain.Reconciliation], error)
 	Reconciliation(ctx context.Context, tenant, id string) (domain.Reconciliation, error)

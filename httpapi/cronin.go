@@ -99,8 +99,8 @@ func (a *api) postCron(ctx context.Context, src *domain.Source, job string, body
 		}
 	}
 	receipt, err := a.Ingest.Post(ctx, ingest.Post{Tenant: src.Tenant,
-		Actor: domain.Actor{Kind: "source", ID: src.ID}, ID: run.ID, Event: cron.EventType, Timestamp: run.Timestamp,
-		Source: src.ID, Data: run.Data})
+		Actor: domain.Actor{Kind: domain.ActorSource, ID: src.ID}, ID: run.ID, Event: cron.EventType,
+		Timestamp: run.Timestamp, Source: src.ID, Data: run.Data})
 	out := &CronReceipt{ID: run.ID, Event: cron.EventType, JobID: run.Job, RunID: run.Run}
 	if domain.Code(err) == "id_conflict" {
 		out.Duplicate, out.Differs = true, true

@@ -9,6 +9,7 @@ import (
 
 	"hookledger/delivery"
 	"hookledger/domain"
+	"hookledger/projections"
 	"hookledger/sources/agenfleet"
 	"hookledger/sources/cron"
 )
@@ -61,9 +62,16 @@ type Source struct {
 	Path string `json:"path,omitempty" doc:"Where a cron system posts to. It is shown this once: it holds the token."`
 	SourceConfig
 	Status    *SourceStatus   `json:"status,omitempty" doc:"How polling goes; absent where nothing is polled."`
+	Events    *SourceEvents   `json:"events,omitempty" doc:"What came from it, in answers to GET."`
 	Revision  domain.Revision `json:"revision" doc:"Grows with each change; the ETag, for If-Match."`
 	CreatedAt time.Time       `json:"created_at"`
 	UpdatedAt time.Time       `json:"updated_at"`
+}
+
+// SourceEvents is what came from a source. It is counted from the ledger, soon after it was taken.
+type SourceEvents struct {
+	Count  int        `json:"count" doc:"Events on the ledger: a post that repeats one is none."`
+	LastAt *time.Time `json:"last_at,omitempty" doc:"When the last of them was taken."`
 }
 
 // SourceStatus says how polling goes.
@@ -111,9 +119,15 @@ func (a *api) listSources(ctx context.Context, c *caller, in *struct{ PageInput 
 	if err != nil {
 		return nil, err
 	}
+	brought, err := a.sourceEvents(ctx, c.tenant, in.MinPosition)
+	if err != nil {
+		return nil, err
+	}
 	var rows []placed[Source]
 	for _, s := range a.Directory.Sources(c.tenant) {
-		rows = append(rows, placed[Source]{s.CreatedAt, s.ID, a.showSource(s)})
+		shown := a.showSource(s)
+		shown.Events = showSourceEvents(brought[s.ID])
+		rows = append(rows, placed[Source]{s.CreatedAt, s.ID, shown})
 	}
 	slices.SortFunc(rows, placed[Source].compare)
 	return pageOf(&in.PageInput, rows, at, now)
@@ -128,7 +142,26 @@ func (a *api) getSource(ctx context.Context, c *caller, in *sourcePath) (*source
 	if err != nil {
 		return nil, err
 	}
-	return a.answerSource(s), nil
+	brought, err := a.sourceEvents(ctx, c.tenant, 0)
+	if err != nil {
+		return nil, err
+	}
+	out := a.answerSource(s)
+	out.Body.Events = showSourceEvents(brought[s.ID])
+	return out, nil
+}
+
+// sourceEvents gives what came from a tenant's sources, as of the position or later.
+func (a *api) sourceEvents(ctx context.Context, tenant string, least uint64) (map[string]projections.SourceEvents,
+	error) {
+	if err := a.rowsAt(ctx, domain.Position(least)); err != nil {
+		return nil, err
+	}
+	return a.History.SourceEvents(ctx, tenant)
+}
+
+func showSourceEvents(e projections.SourceEvents) *SourceEvents {
+	return &SourceEvents{Count: e.Count, LastAt: timeOrNil(e.LastAt)}
 }
 
 func (a *api) source(ctx context.Context, c *caller, id string) (*domain.Source, error) {

@@ -202,6 +202,16 @@ func TestCronPosts(t *testing.T) {
 	s.call("", "POST", src.Path, strings.Repeat("x", domain.MaxBody+1)).want(413, "body_too_large")
 	s.call("", "POST", src.Path+"x", named).want(404, "source_not_found")
 	s.call("", "GET", src.Path, nil).want(405, "method_not_allowed")
+	// Four runs came in: repeats and what was refused are none.
+	if err := s.proj.WaitFor(t.Context(), s.store.Head()); err != nil {
+		t.Fatal(err)
+	}
+	one := into[Source](s.call(admin, "GET", "/v1/sources/"+src.ID, nil).want(200, ""))
+	all := into[List[Source]](s.call(admin, "GET", "/v1/sources", nil).want(200, ""))
+	if e := one.Events; e == nil || e.Count != 4 || e.LastAt == nil || !e.LastAt.Equal(clock()) ||
+		len(all.Data) != 1 || all.Data[0].Events.Count != 4 || src.Events != nil {
+		t.Errorf("%+v %+v", one, all)
+	}
 	s.full.Store(true)
 	s.call("", "POST", src.Path, `{"job_id":"j","run_id":"late"}`).want(507, "no_room")
 	s.full.Store(false)

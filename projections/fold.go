@@ -57,6 +57,7 @@ type batch struct {
 	reconciled    []domain.Reconciliation
 	refused       []domain.Refusal
 	fulfilled     []*deliveryState // that succeeded for the first time
+	sourceEvents  map[sourceKey]SourceEvents
 	// removed names the endpoint whose removal was folded last: its rows must be ended before anything else is folded.
 	removed *domain.Record
 	// orders are the endpoints' as of the last record; reordered is the one that changed last: its rows must be brought
@@ -172,6 +173,7 @@ func (b *batch) received(r *domain.Record, f *domain.EventReceived) {
 		CreatedAt: r.RecordedAt, Position: r.Position}}
 	b.events[eventKey(e.Tenant, e.ID)] = e
 	b.eventOrder = append(b.eventOrder, e)
+	b.brought(r)
 }
 
 func (b *batch) routed(r *domain.Record, f *domain.EventRouted) error {

@@ -99,6 +99,7 @@ func (db *database) digest(ctx context.Context) (string, error) {
 			"SELECT state FROM reconciliations ORDER BY tenant, created_at, id",
 			"SELECT state FROM refusals ORDER BY tenant, created_at, id",
 			"SELECT tenant, month, endpoint_id, event, bucket, count FROM service_levels ORDER BY 1, 2, 3, 4, 5",
+			"SELECT tenant, source_id, count, last_at FROM source_events ORDER BY 1, 2",
 			"SELECT tenant, position, record, stream, revision FROM heads ORDER BY tenant",
 			"SELECT position, header, body FROM config_records ORDER BY position",
 		} {

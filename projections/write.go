@@ -111,6 +111,9 @@ func (w *writer) write(ctx context.Context, b *batch) (int, error) {
 	if err := w.writeRefusals(ctx, b.refused); err != nil {
 		return 0, fmt.Errorf("write refusals: %w", err)
 	}
+	if err := w.writeSourceEvents(ctx, b.sourceEvents); err != nil {
+		return 0, fmt.Errorf("write what sources brought: %w", err)
+	}
 	for tenant, c := range b.heads {
 		if err := w.exec(ctx, headUpsert, tenant, int64(c.position), c.record.String(), string(c.stream),
 			int64(c.revision)); err != nil {
@@ -123,6 +126,7 @@ func (w *writer) write(ctx context.Context, b *batch) (int, error) {
 	b.eventOrder, b.deliveryOrder, b.attemptOrder, b.config = b.eventOrder[:0], b.deliveryOrder[:0], b.attemptOrder[:0],
 		nil
 	b.replayOrder, b.reconciled, b.refused, b.fulfilled = b.replayOrder[:0], nil, nil, nil
+	b.sourceEvents = nil
 	return n, nil
 }
 

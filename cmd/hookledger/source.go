@@ -19,6 +19,8 @@ func sourceColumns() []output.Column[apiclient.Source] {
 		status("status", func(s apiclient.Source) string { return s.Status.State }),
 		column("agents", func(s apiclient.Source) string { return output.NonZero(s.Status.Agents) }),
 		column("read_at", func(s apiclient.Source) string { return output.TimeOf(s.Status.ReadAt) }),
+		column("events", func(s apiclient.Source) string { return output.NonZero(s.Events.Count) }),
+		column("last_event_at", func(s apiclient.Source) string { return output.TimeOf(s.Events.LastAt) }),
 		column("gap_since", func(s apiclient.Source) string { return output.TimeOf(s.Status.GapSince) }),
 		column("code", func(s apiclient.Source) string { return s.Status.Code }),
 		{Name: "description", Value: func(s apiclient.Source) string { return s.Description }, Max: 40},
@@ -60,7 +62,8 @@ func newSourceList(a *app, r *remote) *cobra.Command {
 	l := &listing{}
 	c := &cobra.Command{Use: "list", Short: "List the sources, and how polling them goes",
 		Long: `List the sources, and how polling them goes: a gap with its code and since when nothing is known. A cron system
-is not polled, it posts: what came from it, hookledger event list --event cron.completed shows.`,
+is not polled, it posts. Of both it says how many events came, and when the last one did; the events themselves,
+hookledger event list shows.`,
 		Example: "  hookledger source list", Args: args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.connect(r)

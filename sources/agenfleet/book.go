@@ -165,7 +165,7 @@ func (b *book) appendOne(ctx context.Context, d *draft) error {
 	return nil
 }
 
-func (b *book) actor() domain.Actor { return domain.Actor{Kind: "source", ID: b.source.ID} }
+func (b *book) actor() domain.Actor { return domain.Actor{Kind: domain.ActorSource, ID: b.source.ID} }
 
 // post posts what the last record derived. What is refused for good is said in the next record; for what may be taken
 // later it returns an error, and nothing else is recorded before.

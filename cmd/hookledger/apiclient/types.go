@@ -291,6 +291,10 @@ type Source struct {
 		Code        string     `json:"code"`
 		Message     string     `json:"message"`
 	} `json:"status"`
+	Events struct {
+		Count  int        `json:"count"`
+		LastAt *time.Time `json:"last_at"`
+	} `json:"events"`
 	Revision  int64     `json:"revision"`
 	CreatedAt time.Time `json:"created_at"`
 	UpdatedAt time.Time `json:"updated_at"`
