@@ -1,8 +1,11 @@
 package delivery
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
 	"net/http"
+	"strings"
 	"testing"
 
 	"hookledger/domain"
@@ -59,6 +62,50 @@ func TestSemantics_WhatWouldRecurIsAFailedAttempt(t *testing.T) {
 			f := find[*domain.AttemptFailed](t, w.store.facts(id))
 			if f.Code != domain.CodeInternal || f.Sent != tt.sent {
 				t.Fatalf("%+v", f)
+			}
+			saysNoMore(t, f)
+		})
+	}
+}
+
+// saysNoMore fails the test where the failure, which a tenant reads, tells of our code.
+func saysNoMore(t *testing.T, f *domain.AttemptFailed) {
+	t.Helper()
+	for _, word := range []string{"goroutine", ".go:", "came to grief", "runtime error"} {
+		if strings.Contains(string(f.Content.Ciphertext), word) { // a memVault's are in the clear
+			t.Errorf("the failure says %q", f.Content.Ciphertext)
+		}
+	}
+}
+
+// TestAPanicIsForTheLogAlone: what it says and where it was stands in the log.
+func TestAPanicIsForTheLogAlone(t *testing.T) {
+	t.Parallel()
+	for name, spoil := range map[string]func(*world){
+		"preparing": func(w *world) { w.house.change("ep", func(e *domain.Endpoint) { e.Config.Content = nil }) },
+		"sending": func(w *world) {
+			w.d.sender.transport = fakeTripper(func(*http.Request) (*http.Response, error) {
+				panic("runtime error: came to grief")
+			})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			var log bytes.Buffer
+			w.d.log = slog.New(slog.NewTextHandler(&log, nil))
+			w.endpoint("ep", hook)
+			w.counted(ok200)
+			spoil(w)
+			id := w.due("ep")
+			if _, err := w.turn("ep"); err != nil {
+				t.Fatal(err)
+			}
+			saysNoMore(t, find[*domain.AttemptFailed](t, w.store.facts(id)))
+			for _, word := range []string{"runtime error", ".go:", id} {
+				if !strings.Contains(log.String(), word) {
+					t.Errorf("the log lacks %q: %s", word, log.String())
+				}
 			}
 		})
 	}

@@ -108,7 +108,7 @@ func (email) send(parent context.Context, s *sender, p *prepared) (r *result) {
 	t := &mailing{sender: s, p: p, w: w, step: phaseConnect}
 	defer func() {
 		if v := recover(); v != nil {
-			t.fail(r, fmt.Errorf("panic: %v", v))
+			t.fail(r, newPanicked(v))
 			r.code = domain.CodeInternal
 		}
 		t.close()

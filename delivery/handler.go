@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -88,11 +87,12 @@ func (a *attempt) run() error {
 	if !wouldRecur(err) {
 		return err
 	}
-	a.d.log.Error("an attempt came to grief", "delivery", a.due.Delivery, "error", err)
+	a.d.log.Error("an attempt came to grief", "delivery", a.due.Delivery, "error", forLog(err))
 	if err = a.broken(err); !wouldRecur(err) {
 		return err
 	}
-	a.d.log.Error("a failure could not be recorded", "delivery", a.due.Delivery, "again_in", brokenPause, "error", err)
+	a.d.log.Error("a failure could not be recorded", "delivery", a.due.Delivery, "again_in", brokenPause,
+		"error", forLog(err))
 	a.it.returnAt = a.d.cfg.Now().Add(brokenPause)
 	return nil
 }
@@ -141,6 +141,9 @@ func (a *attempt) turn() (err error) {
 	r := a.prepared.to.send(a.d.sending, a.d.sender, a.prepared)
 	if r.err != nil && a.d.sending.Err() != nil {
 		return a.interrupt(domain.InterruptShutdown)
+	}
+	if errors.Is(r.err, errPanic) {
+		a.d.log.Error("sending came to grief", "delivery", a.due.Delivery, "error", forLog(r.err))
 	}
 	return a.finish(r)
 }
@@ -280,7 +283,7 @@ func (a *attempt) failUnsent(e *domain.Endpoint, p *prepared, now time.Time, cau
 	failure.Content = a.d.sealFailure(a.stream, a.due.Tenant, p.keyID, outcome.Base, cause)
 	records = append(records, begun.Finish(domain.Outcome{Stamp: outcome, Attempt: id, Failure: failure,
 		Jitter: a.d.cfg.Jitter()})...)
-	a.d.log.Error("an attempt could not be prepared", "delivery", a.due.Delivery, "error", cause)
+	a.d.log.Error("an attempt could not be prepared", "delivery", a.due.Delivery, "error", forLog(cause))
 	_, err := a.d.append(a.stream, a.state.Revision, records, true)
 	a.it.tried = err == nil
 	a.d.count(a.due, domain.CodeInternal, 0, 0)
@@ -424,13 +427,4 @@ var actor = domain.System("delivery")
 
 func policyOf(e *domain.Endpoint) domain.RetryPolicy {
 	return domain.RetryPolicy{Schedule: e.Config.RetrySchedule, Jitter: domain.DefaultJitter}
-}
-
-var errPanic = errors.New("panic")
-
-// caught turns a panic into an error.
-func caught(err *error) {
-	if p := recover(); p != nil {
-		*err = fmt.Errorf("%w: %v at %s", errPanic, p, debug.Stack())
-	}
 }

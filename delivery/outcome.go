@@ -148,7 +148,7 @@ func (d *Delivery) seal(stream domain.Stream, tenant, keyID string, id ulid.ULID
 	}()
 	if err != nil {
 		if !errors.Is(err, vault.ErrErased) {
-			d.log.Error("an outcome is recorded without its content", "stream", string(stream), "error", err)
+			d.log.Error("an outcome is recorded without its content", "stream", string(stream), "error", forLog(err))
 		}
 		return nil
 	}

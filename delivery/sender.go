@@ -115,7 +115,7 @@ func (s *sender) send(parent context.Context, p *prepared) (r *result) {
 	ctx, w := watch(ctx, deadline, p.url.Scheme == "https")
 	defer func() {
 		if v := recover(); v != nil {
-			r.fail(fmt.Errorf("panic: %v", v), w)
+			r.fail(newPanicked(v), w)
 			r.code = domain.CodeInternal
 		}
 	}()
