@@ -55,6 +55,7 @@ type Endpoint struct {
 	Revision       domain.Revision   `json:"revision" doc:"Grows with each change; the ETag, for If-Match."`
 	CreatedAt      time.Time         `json:"created_at"`
 	UpdatedAt      time.Time         `json:"updated_at"`
+	Warnings       []string          `json:"warnings,omitempty" doc:"What was just set and is hardly meant so."`
 	ShownDemands
 	ShownDestination
 }

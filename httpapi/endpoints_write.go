@@ -135,7 +135,9 @@ func (a *api) createEndpoint(ctx context.Context, c *caller,
 	}
 	if !before {
 		shown.Secret = secret.Reveal()
+		a.warn(id, t.doubts())
 	}
+	shown.Warnings = t.doubts()
 	return answerCreated(before, "/v1/endpoints/"+id, etag(e.Revision), shown), nil
 }
 
@@ -199,6 +201,7 @@ func (a *api) updateEndpoint(ctx context.Context, c *caller, in *updateEndpointI
 		return nil, err
 	}
 	given := &newSecrets{}
+	var doubts []string
 	e, done, err := a.decideEndpoint(ctx, c, in.ID, func(e *domain.Endpoint, s domain.Stamp) ([]domain.Fact, error) {
 		if !e.Exists() {
 			return nil, errNoSuchEndpoint
@@ -228,6 +231,9 @@ func (a *api) updateEndpoint(ctx context.Context, c *caller, in *updateEndpointI
 		if err := next.put(&cfg, &e.Config, given, s.At); err != nil {
 			return nil, err
 		}
+		if doubts = nil; !t.is(&content) || t.host != e.Config.Host {
+			doubts = t.doubts()
+		}
 		if sameConfig(&cfg, &e.Config) && t.is(&content) && sameDemands(&cfg, &e.Config) && len(given.given) == 0 {
 			return nil, nil
 		}
@@ -253,7 +259,13 @@ func (a *api) updateEndpoint(ctx context.Context, c *caller, in *updateEndpointI
 	if err := a.configAt(ctx, done.Position); err != nil {
 		return nil, err
 	}
-	return a.answerEndpoint(ctx, c, e)
+	out, err := a.answerEndpoint(ctx, c, e)
+	if err != nil {
+		return nil, err
+	}
+	a.warn(e.ID, doubts)
+	out.Body.Warnings = doubts
+	return out, nil
 }
 
 var errKindStays = domain.Refuse(domain.KindInvalid, "invalid_kind", "an endpoint's kind can't be changed",

@@ -188,6 +188,7 @@ func newEndpointCreate(a *app, r *remote) *cobra.Command {
 				return err
 			}
 			a.noteSecret(&out.Value)
+			a.noteWarnings(&out.Value)
 			return nil
 		}}
 	f.flags(c)
@@ -196,6 +197,13 @@ func newEndpointCreate(a *app, r *remote) *cobra.Command {
 	key.flags(c)
 	required(c, "events")
 	return c
+}
+
+// noteWarnings says what the server took and doubts.
+func (a *app) noteWarnings(e *apiclient.Endpoint) {
+	for _, w := range e.Warnings {
+		a.note("warning: %s", w)
+	}
 }
 
 func newEndpointUpdate(a *app, r *remote) *cobra.Command {
@@ -227,7 +235,11 @@ func newEndpointUpdate(a *app, r *remote) *cobra.Command {
 				match)); err != nil {
 				return err
 			}
-			return output.One(a.printer, endpointColumns(), out.Raw, out.Value)
+			if err := output.One(a.printer, endpointColumns(), out.Raw, out.Value); err != nil {
+				return err
+			}
+			a.noteWarnings(&out.Value)
+			return nil
 		}}
 	f.flags(c)
 	f.to.flags(c, true)

@@ -55,6 +55,7 @@ type Endpoint struct {
 	Revision       int64             `json:"revision"`
 	CreatedAt      time.Time         `json:"created_at"`
 	UpdatedAt      time.Time         `json:"updated_at"`
+	Warnings       []string          `json:"warnings"`
 	Secret         string            `json:"secret"` // shown once, by the answer that made it
 	Signing        Signing           `json:"signing"`
 	Headers        map[string]string `json:"headers"`
