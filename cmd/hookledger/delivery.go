@@ -13,18 +13,18 @@ func deliveryColumns() []output.Column[apiclient.Delivery] {
 	return []output.Column[apiclient.Delivery]{
 		column("id", func(d apiclient.Delivery) string { return d.ID }),
 		column("event", func(d apiclient.Delivery) string { return d.Event }),
-		column("event_id", func(d apiclient.Delivery) string { return d.EventID }),
-		column("endpoint_id", func(d apiclient.Delivery) string { return d.EndpointID }),
 		status("status", func(d apiclient.Delivery) string { return d.Status }),
-		column("attempt_count", func(d apiclient.Delivery) string { return output.Int(d.AttemptCount) }),
 		column("last_result", apiclient.Delivery.LastResult),
-		column("next_attempt_at", func(d apiclient.Delivery) string { return output.TimeOf(d.NextAt) }),
-		detail("held", func(d apiclient.Delivery) string {
+		column("held", func(d apiclient.Delivery) string {
 			if d.Held == nil {
 				return ""
 			}
 			return d.Held.Reason + " since " + output.Time(d.Held.Since)
 		}),
+		column("attempt_count", func(d apiclient.Delivery) string { return output.Int(d.AttemptCount) }),
+		column("next_attempt_at", func(d apiclient.Delivery) string { return output.TimeOf(d.NextAt) }),
+		column("event_id", func(d apiclient.Delivery) string { return d.EventID }), // a narrow terminal cuts ids off
+		column("endpoint_id", func(d apiclient.Delivery) string { return d.EndpointID }),
 		detail("created_at", func(d apiclient.Delivery) string { return output.Time(d.CreatedAt) }),
 		detail("completed_at", func(d apiclient.Delivery) string { return output.TimeOf(d.CompletedAt) }),
 		detail("cancelled", apiclient.Delivery.WhyCancelled),

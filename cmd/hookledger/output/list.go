@@ -94,7 +94,20 @@ func (l *List[T]) Close() error {
 		return l.header()
 	}
 	l.begin()
-	return write(l.p.Out, l.table.Render()+"\n")
+	return write(l.p.Out, l.fitting(l.table.Render())+"\n")
+}
+
+// fitting cuts each line at the terminal's width, where there is one. The table's own limit counts the padding behind
+// the last column, and cuts what would fit.
+func (l *List[T]) fitting(rendered string) string {
+	if l.p.Width <= 0 {
+		return rendered
+	}
+	lines := strings.Split(rendered, "\n")
+	for i, line := range lines {
+		lines[i] = text.Snip(line, l.p.Width, "…")
+	}
+	return strings.Join(lines, "\n")
 }
 
 func (l *List[T]) line(raw json.RawMessage) error {
@@ -174,8 +187,6 @@ func (l *List[T]) begin() {
 		return
 	}
 	l.table = newTable()
-	l.table.Style().Size.WidthMax = l.p.Width
-	l.table.Style().Box.UnfinishedRow = "…"
 	head := table.Row{}
 	for _, c := range l.columns {
 		if !c.Detail {

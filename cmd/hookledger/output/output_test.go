@@ -209,7 +209,7 @@ func TestAListsTableIsCutAtTheTerminal(t *testing.T) {
 	t.Parallel()
 	wide := []Column[string]{{Name: "id", Value: func(string) string { return "evt_1" }},
 		{Name: "note", Value: func(s string) string { return s }}}
-	for f, want := range map[Format]string{Table: "id     note…\nevt_1  fünf…\n", CSV: "id,note\nevt_1,fünfzehn\n"} {
+	for f, want := range map[Format]string{Table: "id     note\nevt_1  fünf…\n", CSV: "id,note\nevt_1,fünfzehn\n"} {
 		var b bytes.Buffer
 		l := NewList(&Printer{Out: &b, Format: f, Width: 12}, wide)
 		if err := l.Add(nil, "fünfzehn"); err != nil {
