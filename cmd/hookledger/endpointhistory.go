@@ -97,7 +97,17 @@ func newQueryRouting(a *app, r *remote) *cobra.Command {
 				return err
 			}
 			set(q, "as_of", at)
-			return getOne(cmd, a, c, "/v1/routing?"+q.Encode(), routingColumns())
+			item, err := apiclient.Fetch[apiclient.Routing](cmd.Context(), c, "/v1/routing?"+q.Encode())
+			if err != nil {
+				return err
+			}
+			if err := output.One(a.printer, routingColumns(), item.Raw, item.Value); err != nil {
+				return err
+			}
+			if len(item.Value.Matches) == 0 {
+				a.note("no endpoint gets it: subscribe one with: hookledger endpoint update ID --events, or endpoint create")
+			}
+			return nil
 		}}
 	asOfFlag(c, &when)
 	return c

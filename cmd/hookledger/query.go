@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/url"
+	"regexp"
 	"strings"
 	"time"
 
@@ -52,6 +53,9 @@ func (q *querying) flags(c *cobra.Command) {
 	c.Flags().BoolVar(&q.total, "total", false, "also say how many there are, on stderr")
 }
 
+// statusOrClass is an HTTP status, a class of them, or nothing.
+var statusOrClass = regexp.MustCompile(`^([1-9][0-9]{2}|[1-5]xx)?$`)
+
 func (q *querying) values() (url.Values, error) {
 	out := filters(q.plain)
 	for name, v := range q.times {
@@ -67,6 +71,10 @@ func (q *querying) values() (url.Values, error) {
 	for name, code := range map[string]string{"code": q.code, "any_code": q.any} {
 		if strings.HasSuffix(code, "xx") {
 			name += "_class"
+		}
+		if !statusOrClass.MatchString(code) {
+			return nil, usage("--"+strings.ReplaceAll(strings.TrimSuffix(name, "_class"), "_", "-")+
+				": \""+code+"\" is no HTTP status", "write it like 503, or 5xx for a class")
 		}
 		set(out, name, code)
 	}

@@ -42,7 +42,13 @@ func newQueryServiceLevels(a *app, r *remote) *cobra.Command {
 					return err
 				}
 			}
-			return list.Close()
+			if err := list.Close(); err != nil {
+				return err
+			}
+			if list.Len() == 0 && a.printer.Format == output.Table {
+				a.note("no event was received then; name the months with --month and --through")
+			}
+			return nil
 		}}
 	c.Flags().StringSliceVar(&by, "by", nil, "a row for each month, endpoint or event: one or more of them, with commas")
 	filterFlag(c, values, "month", "the (first) month of the receipt, such as 2026-11; default: this month, in UTC")
