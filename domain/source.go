@@ -182,7 +182,7 @@ func (p *PollConfig) check() error {
 		return invalidSource("rate_limit", "it is out of range", "use 1 to 6000 requests a minute; AgenFleet takes 60")
 	case p.CostsEvery != 0 && !ValidCurrency(p.Currency):
 		return invalidSource("currency", "costs are read and have none", "name it as ISO 4217 does, such as USD")
-	case p.CostsEvery != 0 && p.CostPeriod != "daily" && p.CostPeriod != "monthly":
+	case p.CostsEvery != 0 && p.CostPeriod != PeriodDaily && p.CostPeriod != PeriodMonthly:
 		return invalidSource("cost_period", "it is not daily or monthly", "say which period the API's costs are of")
 	case p.AlertThreshold != "" && !ValidShare(p.AlertThreshold):
 		return invalidSource("alert_threshold", "it is no share", "give a decimal from 0 to 1, such as 0.8")

@@ -52,7 +52,7 @@ func (c *costs) begin(ctx context.Context, e *engine) error {
 				continue // the poll has refused it
 			}
 			budget, _ := ParseDecimal(string(a.Budget)) // none is 0
-			start := periodStart(r.At, r.Period, r.Location)
+			start := domain.PeriodStart(r.At, r.Period, r.Location)
 			k := costKey{a.ID, r.Period, dateOf(start, r.Location)}
 			// Right after a period's begin, a cost that has not fallen is the former period's.
 			if old, had := last[a.ID]; had && old.key != k && old.key.period == k.period && cost.Cmp(old.cost) >= 0 &&

@@ -123,7 +123,7 @@ func (e *engine) read(ev *Event) (f *fact, b budget, unread string) {
 		b.Currency = ""
 	}
 	if b.Start.IsZero() {
-		b.Start = periodStart(ev.At, b.Period, e.loc)
+		b.Start = domain.PeriodStart(ev.At, b.Period, e.loc)
 	}
 	f.key = &AccountKey{Agent: b.AgentID, Period: b.Period, Start: b.Start.UTC(), Unit: b.Unit, Currency: b.Currency}
 	f.spent = spent

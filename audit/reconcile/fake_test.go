@@ -87,7 +87,7 @@ func rules() domain.ReconciliationRules {
 func (l *fake) event(at time.Time, agent, period, unit, currency, spent string) *Event {
 	n := len(l.events) + 1
 	data := map[string]any{"agentId": agent, "period": period, "unit": unit, "spent": json.Number(spent),
-		"budget": json.Number("1000000"), "threshold": 0.8, "periodStart": periodStart(at, period, time.UTC)}
+		"budget": json.Number("1000000"), "threshold": 0.8, "periodStart": domain.PeriodStart(at, period, time.UTC)}
 	if currency != "" {
 		data["currency"] = currency
 	}

@@ -141,8 +141,9 @@ func (f *File) bill(r *row) {
 	}
 	r.columns(need, allowed)
 	b := billingRow{row: r.number(), event: r.text("event_id", f.byEvent), kind: r.text("event", false),
-		agent: r.text("agent_id", !f.byEvent), period: r.oneOf("period", !f.byEvent, "daily", "monthly"),
-		start: r.time("period_start", !f.byEvent), unit: r.oneOf("unit", true, "tokens", "money"),
+		agent:  r.text("agent_id", !f.byEvent),
+		period: r.oneOf("period", !f.byEvent, domain.PeriodDaily, domain.PeriodMonthly),
+		start:  r.time("period_start", !f.byEvent), unit: r.oneOf("unit", true, "tokens", "money"),
 		currency: r.text("currency", false), spent: r.amount("spent"), received: r.time("received_at", false)}
 	switch {
 	case r.err != nil:

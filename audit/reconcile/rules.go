@@ -129,18 +129,9 @@ func Period(s, tz string) (from, to time.Time, err error) {
 		"write it like 2026-03 or 2026-03-17, or give from and to")
 }
 
-// midnight is when a date begins in a time zone.
+// midnight is when a date, one that was read without a zone, begins in a time zone.
 func midnight(date time.Time, loc *time.Location) time.Time {
-	return time.Date(date.Year(), date.Month(), date.Day(), 0, 0, 0, 0, loc).UTC()
-}
-
-// periodStart is when the period that a time is in begins.
-func periodStart(t time.Time, period string, loc *time.Location) time.Time {
-	y, m, d := t.In(loc).Date()
-	if period == "monthly" {
-		d = 1
-	}
-	return time.Date(y, m, d, 0, 0, 0, 0, loc).UTC()
+	return domain.DayOf(date, time.UTC).Start(loc)
 }
 
 // short cuts what is quoted in an error.

@@ -101,13 +101,13 @@ func (ru *rules) tokenBudgets(a *agent, from computedFrom) []usage {
 	var out []usage
 	if limits.Daily > 0 && !a.held {
 		daily := u
-		daily.period, daily.start = "daily", a.day.start(ru.loc)
+		daily.period, daily.start = domain.PeriodDaily, a.day.Start(ru.loc)
 		daily.budget, daily.spent = number(limits.Daily), number(tokens(&a.reading))
 		out = append(out, daily)
 	}
 	if limits.Monthly > 0 {
 		monthly := u
-		monthly.period, monthly.start = "monthly", a.month.start(ru.loc)
+		monthly.period, monthly.start = domain.PeriodMonthly, a.month.Start(ru.loc)
 		monthly.budget, monthly.spent = number(limits.Monthly), number(a.used)
 		monthly.estimated, monthly.gaps = true, a.gaps
 		out = append(out, monthly)
@@ -125,7 +125,7 @@ func (ru *rules) costBudget(c *cost, threshold json.Number, readAt time.Time, fr
 	}
 	from.Fields, from.Values = []string{"actualCost", "budget"}, []any{c.reading.Cost, c.reading.Budget}
 	return []usage{{agent: c.reading.ID, threshold: threshold, unit: "money", currency: ru.currency,
-		period: ru.costPeriod, start: c.period.start(ru.loc), budget: c.reading.Budget, spent: c.reading.Cost, from: from,
+		period: ru.costPeriod, start: c.period.Start(ru.loc), budget: c.reading.Budget, spent: c.reading.Cost, from: from,
 		readAt: readAt}}
 }
 

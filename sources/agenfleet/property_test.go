@@ -75,6 +75,11 @@ func (l *life) said(t *rapid.T) (budgets map[string]string, statuses []string) {
 	return budgets, statuses
 }
 
+// zones are some in which midnight is missing, comes twice, or a whole day was left out, beside some plain ones.
+var zones = []string{"UTC", "Europe/Berlin", "America/New_York", "America/Sao_Paulo", "America/St_Johns",
+	"Africa/Cairo", "Asia/Beirut", "Asia/Gaza", "America/Santiago", "Pacific/Apia", "Asia/Kathmandu",
+	"America/Scoresbysund"}
+
 // TestARestartSaysTheSame: a poller that restarts whenever it likes says what one says that never does, nothing twice,
 // and what an oracle says from the readings; in any time zone, through polls that fail.
 func TestARestartSaysTheSame(t *testing.T) {
@@ -94,24 +99,24 @@ func TestARestartSaysTheSame(t *testing.T) {
 			id := fmt.Sprintf("a%d", i)
 			fleet[id] = &domain.AgentReading{ID: id, Status: "online", Limits: limits}
 		}
-		today := dayOf(at, ru.loc)
+		today := domain.DayOf(at, ru.loc)
 		must, may := map[string]bool{}, map[string]bool{} // days on which 80 % were there: surely seen, and seen at all
 		for range rapid.IntRange(10, 200).Draw(t, "polls") {
 			at = at.Add(time.Duration(rapid.IntRange(1, 30).Draw(t, "step")) * time.Minute)
-			d := dayOf(at, ru.loc)
+			d := domain.DayOf(at, ru.loc)
 			for _, id := range []string{"a0", "a1", "a2"} {
 				a := fleet[id]
 				if a == nil {
 					continue
 				}
-				if d.after(today) {
+				if d.After(today) {
 					a.Input, a.Output = 0, 0
 				}
 				a.Input += uint64(rapid.IntRange(0, 60).Draw(t, "in"))
 				a.Output += uint64(rapid.IntRange(0, 20).Draw(t, "out"))
 				a.Status = rapid.SampledFrom([]string{a.Status, a.Status, "online", "degraded", "offline"}).Draw(t, "status")
 			}
-			if d.after(today) {
+			if d.After(today) {
 				today = d
 			}
 			if rapid.IntRange(0, 9).Draw(t, "fails") == 0 {
@@ -128,9 +133,9 @@ func TestARestartSaysTheSame(t *testing.T) {
 				row.ReadAt = at
 				r.agents = append(r.agents, row)
 				if tokens(a) >= 800 {
-					key := strings.Join([]string{eventAlert, "daily", a.ID, written(today.start(ru.loc))}, " ")
+					key := strings.Join([]string{eventAlert, "daily", a.ID, written(today.Start(ru.loc))}, " ")
 					may[key] = true
-					must[key] = must[key] || at.Sub(today.start(ru.loc)) >= resetGrace
+					must[key] = must[key] || at.Sub(today.Start(ru.loc)) >= resetGrace
 				}
 			}
 			steady.take(r)

@@ -99,7 +99,7 @@ func extend(ctx context.Context, v opener, to *costSnapshot, rec *domain.Record,
 		if err != nil {
 			return nil, err
 		}
-		start := periodOf(dayOf(f.Begun, loc), c.Poll.CostPeriod).start(loc)
+		start := domain.PeriodStart(f.Begun, c.Poll.CostPeriod, loc)
 		to = &costSnapshot{Source: rec.Stream.ID(), ReadAt: f.Begun, Currency: c.Poll.Currency,
 			Period: c.Poll.CostPeriod, PeriodStart: start}
 	}

@@ -78,8 +78,8 @@ type gap struct {
 type agent struct {
 	reading  domain.AgentReading // the last
 	recorded domain.AgentReading // the last that stands on the ledger
-	day      day                 // that the counter is of
-	month    day
+	day      domain.Day          // that the counter is of
+	month    domain.Day
 	used     uint64 // tokens of the month, as far as readings show: never more than there were
 	gaps     []gap  // of the month
 	held     bool   // the counter may be the day before's still: it is judged for neither day
@@ -89,7 +89,7 @@ type agent struct {
 // cost is what is known of one agent's.
 type cost struct {
 	reading domain.CostReading
-	period  day
+	period  domain.Day
 }
 
 func newState(r *rules) *state {
@@ -101,32 +101,32 @@ func tokens(r *domain.AgentReading) uint64 { return r.Input + r.Output }
 
 // advance takes in a reading, which is newer than all before it.
 func (a *agent) advance(r domain.AgentReading, ru *rules) {
-	d := dayOf(r.ReadAt, ru.loc)
+	d := domain.DayOf(r.ReadAt, ru.loc)
 	now, before := tokens(&r), tokens(&a.reading)
 	if a.reading.ID == "" {
-		a.day, a.month, a.used, a.reading = d, d.month(), now, r
-		a.missed(a.month.start(ru.loc), d.start(ru.loc), ru)
+		a.day, a.month, a.used, a.reading = d, d.Month(), now, r
+		a.missed(a.month.Start(ru.loc), d.Start(ru.loc), ru)
 		return
 	}
 	if r.Limits == nil {
 		r.Limits = a.reading.Limits
 	}
-	a.held = d.after(a.day) && now >= before && before > 0 && r.ReadAt.Sub(d.start(ru.loc)) < resetGrace
-	if !d.after(a.day) || a.held {
+	a.held = d.After(a.day) && now >= before && before > 0 && r.ReadAt.Sub(d.Start(ru.loc)) < resetGrace
+	if !d.After(a.day) || a.held {
 		d = a.day // the counter is still that day's
 	}
-	if m := d.month(); m.after(a.month) {
+	if m := d.Month(); m.After(a.month) {
 		a.month, a.used, a.gaps = m, 0, nil
 	}
 	lost := a.reading.ReadAt
-	if begin := a.month.start(ru.loc); lost.Before(begin) {
+	if begin := a.month.Start(ru.loc); lost.Before(begin) {
 		lost = begin
 	}
 	switch {
 	case now < before && d == a.day:
 		a.missed(lost, r.ReadAt, ru) // it began anew within the day
 	case d != a.day:
-		a.missed(lost, d.start(ru.loc), ru)
+		a.missed(lost, d.Start(ru.loc), ru)
 	}
 	if now >= before {
 		a.used += now - before // at least; the counter may have begun anew and passed where it was
@@ -149,11 +149,11 @@ func (a *agent) missed(from, to time.Time, ru *rules) {
 
 // advance takes in a cost. Right after a period's begin, one that has not fallen is the former period's.
 func (c *cost) advance(r domain.CostReading, readAt time.Time, ru *rules) {
-	p := periodOf(dayOf(readAt, ru.loc), ru.costPeriod)
+	p := domain.DayOf(readAt, ru.loc).Period(ru.costPeriod)
 	if c.reading.ID != "" {
 		sign := compare(r.Cost, c.reading.Cost)
-		late := sign >= 0 && !zero(r.Cost) && readAt.Sub(p.start(ru.loc)) < ru.costGrace
-		if !p.after(c.period) || late {
+		late := sign >= 0 && !zero(r.Cost) && readAt.Sub(p.Start(ru.loc)) < ru.costGrace
+		if !p.After(c.period) || late {
 			p = c.period
 		}
 	}
