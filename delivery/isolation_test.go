@@ -330,6 +330,58 @@ func TestSemantics_ATenantHasSoManyInFlightToOneHost(t *testing.T) {
 	})
 }
 
+// Whatever is new at an endpoint while its late deliveries wait for their half of the window, it waits there once: else
+// the queue would grow with each new delivery, and whoever came later would wait behind all of them.
+func TestALaneWaitsOnceForTheHalfOfLateDeliveries(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newConsumer(t, func(cfg *Config) { cfg.Window = 16 })
+		for _, ep := range []string{"hung", "busy", "patient"} {
+			c.w.endpoint(ep, hook)
+		}
+		fill(c.w.backlog, "default", "hung", 8, time.Now().Add(-time.Hour))
+		c.subscribe()
+		if n := c.takeAll(); n != 8 {
+			t.Fatalf("%d late deliveries are in flight, want half of the window", n)
+		}
+		hung := c.open
+		fill(c.w.backlog, "default", "busy", 100, time.Now().Add(-time.Hour))
+		for range 50 {
+			addNew(c.w.backlog, "busy", 1, time.Now())
+			c.open = nil
+			if n := c.takeAll(); n != 1 {
+				t.Fatalf("%d were taken, want the one that is new", n)
+			}
+			c.settle(c.open[0], false)
+		}
+		fill(c.w.backlog, "default", "patient", 1, time.Now().Add(-time.Hour))
+		c.open = nil
+		c.takeAll()
+		c.s.mu.Lock()
+		waiting := c.s.lanes.lateWaiting.len()
+		c.s.mu.Unlock()
+		if waiting > 2 {
+			t.Errorf("two endpoints wait in %d places", waiting)
+		}
+		turn := 0
+		for i, m := range hung[:4] {
+			c.settle(m, false)
+			for m := c.next(); m != nil; m = c.next() {
+				if itemOf(m.Context()).due.Endpoint == "patient" {
+					turn = i + 1
+				}
+			}
+		}
+		if turn == 0 || turn > 2 {
+			t.Errorf("the patient one has its turn at place %d, want 1 or 2; 0 is none", turn)
+		}
+		for _, m := range hung[4:] {
+			c.settle(m, false)
+		}
+		c.end()
+	})
+}
+
 // An ordered endpoint has one attempt in flight, be it of a replay.
 func TestAnOrderedEndpointHasOneInFlight(t *testing.T) {
 	t.Parallel()

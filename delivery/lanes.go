@@ -40,6 +40,8 @@ type lane struct {
 	allow    int       // attempts in flight beyond the first ones, see allowance
 	since    time.Time // an attempt of it ended last, or the first of those in flight began
 	wake     time.Time // while in placeTimed
+
+	inSick, inLate bool // in lanes.sickWaiting, lanes.lateWaiting
 }
 
 func (l *lane) isReplay() bool { return l.key.Replay != "" }
@@ -71,9 +73,9 @@ type lanes struct {
 	crowded        map[*host]struct{} // at which lanes wait
 	byTenant       map[string]*tenantRound
 	tenants        queue[*tenantRound]
-	sickWaiting    queue[*lane] // may hold lanes that left placeSick since
+	sickWaiting    queue[*lane] // each lane once; may hold some that left placeSick since
 	replayWaiting  queue[*lane] // in placeReplay
-	lateWaiting    queue[*lane] // may hold lanes that left placeLate since
+	lateWaiting    queue[*lane] // each lane once; may hold some that left placeLate since
 	ease           ease
 	timed          timedLanes
 }
@@ -183,7 +185,10 @@ func (s *lanes) admit(l *lane, now time.Time) (domain.Due, bool) {
 	}
 	if l.sick && s.sickInFlight >= s.sickShare() {
 		l.place = placeSick
-		s.sickWaiting.push(l)
+		if !l.inSick {
+			l.inSick = true
+			s.sickWaiting.push(l)
+		}
 		return domain.Due{}, false
 	}
 	if h := l.site.host; h != nil && h.inFlight >= s.hostPlaces(l.key.Tenant) {
@@ -204,7 +209,10 @@ func (s *lanes) admit(l *lane, now time.Time) (domain.Due, bool) {
 		}
 		if late {
 			l.place = placeLate
-			s.lateWaiting.push(l)
+			if !l.inLate {
+				l.inLate = true
+				s.lateWaiting.push(l)
+			}
 			return domain.Due{}, false
 		}
 		l.place = placeIdle
@@ -263,13 +271,15 @@ func (s *lanes) rouse() bool {
 		s.enter(s.replayWaiting.pop())
 	}
 	for free := s.sickShare() - s.sickInFlight; free > 0 && s.sickWaiting.len() > 0; {
-		if w := s.sickWaiting.pop(); w.place == placeSick {
+		w := s.sickWaiting.pop()
+		if w.inSick = false; w.place == placeSick {
 			s.enter(w)
 			free--
 		}
 	}
 	for free := s.lateShare() - s.lateInFlight; free > 0 && s.lateWaiting.len() > 0; {
-		if w := s.lateWaiting.pop(); w.place == placeLate {
+		w := s.lateWaiting.pop()
+		if w.inLate = false; w.place == placeLate {
 			s.enter(w)
 			free--
 		}
