@@ -47,10 +47,14 @@ func (h *Health) State(tenant, endpoint string) string {
 	return string(h.fold.Health(tenant, endpoint).StateAt(h.now()))
 }
 
-// apply folds one record.
+// apply folds one record. What was stored may hold more than the rows do, where these stopped at a record: none counts
+// twice.
 func (h *Health) apply(r *domain.Record) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if r.Position <= h.at.position {
+		return
+	}
 	h.todo.answered(r)
 	one, follow := h.fold.Apply(r)
 	h.at = checkpoint{position: r.Position, record: r.ID, stream: r.Stream, revision: r.Revision,

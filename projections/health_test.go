@@ -114,6 +114,23 @@ func TestHealthIsTheSameHoweverTheNodeEnded(t *testing.T) {
 	}
 }
 
+// TestHealthCountsNoRecordTwice: the stored fold may be ahead of the rows from which the live one starts.
+func TestHealthCountsNoRecordTwice(t *testing.T) {
+	t.Parallel()
+	l := newFakeLedger()
+	l.tenant(ten)
+	l.endpoint(ten, "ep_0")
+	l.sick("ep_0", 4, 500)
+	h := l.fromTheLedger(domain.DefaultHealthConfig())
+	want := whole(t, h, l.now())
+	for _, r := range l.records[len(l.records)/2:] {
+		h.apply(r)
+	}
+	if got := whole(t, h, l.now()); got != want {
+		t.Errorf("folded twice:\n%s\nwant\n%s", got, want)
+	}
+}
+
 // TestHealthIsFoldedAnewWithOtherThresholds: what was folded with others is of no use.
 func TestHealthIsFoldedAnewWithOtherThresholds(t *testing.T) {
 	t.Parallel()
