@@ -129,6 +129,20 @@ func (a *api) rotateSecret(ctx context.Context, c *caller, in *rotateInput) (*ro
 	if err != nil {
 		return nil, a.discard(ctx, &newSecrets{}, next, err)
 	}
+	if done.Duplicate { // of this append, or of another request's under the same Idempotency-Key at the same moment
+		o, _, err = ledger.Load(ctx, a.Store, stream,
+			func() *origin[*domain.Endpoint] { return withOrigin(newEndpoint(), parts...) })
+		if err != nil {
+			return nil, err
+		}
+	}
+	if next.KeyID != "" && rotatedTo(o.made, next.KeyID) != next.KeyID {
+		// Another request under the same Idempotency-Key was first: our key is on no ledger, and no secret to show.
+		if err := a.Vault.Destroy(ctx, next.KeyID); err != nil {
+			return nil, err
+		}
+		next = domain.Signing{}
+	}
 	if err := a.configAt(ctx, done.Position); err != nil {
 		return nil, err
 	}
@@ -140,6 +154,17 @@ func (a *api) rotateSecret(ctx context.Context, c *caller, in *rotateInput) (*ro
 		out.Body.Secret = secret.Reveal()
 	}
 	return out, err
+}
+
+// rotatedTo is the key that a rotation made; without one that names its request it is the asker's own.
+func rotatedTo(made *domain.Record, own string) string {
+	if made == nil {
+		return own
+	}
+	if f, ok := made.Fact.(*domain.EndpointSecretRotated); ok {
+		return f.Signing.KeyID
+	}
+	return own
 }
 
 // sameRotation says whether a repeated request asks for what the first one did.

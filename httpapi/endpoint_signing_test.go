@@ -5,7 +5,9 @@ import (
 	"encoding/base64"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -117,6 +119,43 @@ func TestSemantics_ARepeatedRotationRotatesOnceAndShowsNoSecret(t *testing.T) {
 	// Later rotations do not make the first request another one.
 	s.call(admin, "POST", path, `{"overlap":"0s"}`).want(200, "")
 	s.call(admin, "POST", path, `{"overlap":"2h"}`, idem...).want(200, "")
+}
+
+// TestARotationAskedForTwiceAtOnceShowsOneSecret: of requests under one key that come together one made the secret, and
+// none shows another one.
+func TestARotationAskedForTwiceAtOnceShowsOneSecret(t *testing.T) {
+	t.Parallel()
+	s := newStack(t)
+	admin := s.key("default", domain.RoleAdmin)
+	e := s.endpoint(admin, map[string]any{})
+	path := "/v1/endpoints/" + e.ID + "/rotate-secret"
+	for round := range 10 {
+		answers := make([]Endpoint, 4)
+		var all sync.WaitGroup
+		for i := range answers {
+			all.Go(func() {
+				got := s.call(admin, "POST", path, `{"overlap":"0s"}`, "Idempotency-Key", strconv.Itoa(round))
+				if got.status == 200 {
+					answers[i] = into[Endpoint](got)
+				} else {
+					t.Errorf("%d %s", got.status, got.body)
+				}
+			})
+		}
+		all.Wait()
+		shown := 0
+		for _, a := range answers {
+			if a.Secret != "" {
+				shown++
+				if f := domain.NewSecret(a.Secret).Fingerprint(); f != a.Signing.Fingerprint {
+					t.Errorf("round %d: the secret shown is not the one in force", round)
+				}
+			}
+		}
+		if shown > 1 {
+			t.Errorf("round %d: %d requests show a secret", round, shown)
+		}
+	}
 }
 
 // TestAnEndpointWithASecretThatExists: whoever moves here keeps what the receiver has.
