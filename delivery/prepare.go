@@ -73,7 +73,8 @@ func (d *Delivery) prepare(due domain.Due, e *domain.Endpoint, mark string, now 
 	if p.to, err = destinationOf(e.Config.Kind); err != nil {
 		return p, err
 	}
-	return p, p.to.prepare(order{ctx: ctx, delivery: d, due: due, endpoint: e, event: event, mark: mark, now: now}, p)
+	err = p.to.prepare(order{ctx: ctx, delivery: d, due: due, endpoint: e, event: event, mark: mark, now: now}, p)
+	return p, d.anew(e, err)
 }
 
 // anew lets the attempt begin again where a secret that it lacks is gone because the endpoint was changed meanwhile.

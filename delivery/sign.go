@@ -46,7 +46,13 @@ func (d *Delivery) sign(ctx context.Context, p *prepared, s *domain.Signing, eve
 }
 
 // signingError keeps "erased" to mean the event: an endpoint whose signing key is gone is a fault, and recorded as one.
-func signingError(err error) error { return fmt.Errorf("the endpoint's signing key: %v", err) } //nolint:errorlint // so
+// One that is gone because it was rotated meanwhile lets the attempt begin anew.
+func signingError(err error) error {
+	if errors.Is(err, vault.ErrErased) {
+		return fmt.Errorf("the endpoint's signing key: %w", errGone)
+	}
+	return fmt.Errorf("the endpoint's signing key: %v", err) //nolint:errorlint // so
+}
 
 // demands are what a receiver asks of its sender beside the signature; they are opened with their target, and never
 // change. Most endpoints have none.

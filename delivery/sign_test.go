@@ -228,6 +228,26 @@ func TestASecretThatAChangeReplacedIsNoFailure(t *testing.T) {
 	}
 }
 
+// TestASigningKeyThatARotationEndedIsNoFailure: a rotation without overlap destroys the old key at once, under an attempt
+// that had read the endpoint before.
+func TestASigningKeyThatARotationEndedIsNoFailure(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	wt := &wiretap{}
+	w.endpoint("ep", "http://127.0.0.1:1/hook", func(c *domain.EndpointConfig) { c.Signing.KeyID = "sk_old" })
+	w.vault.giveKey("sk_old", nil)
+	w.vault.giveKey("sk_new", bytes.Repeat([]byte{2}, 32))
+	w.cfg.Endpoints = &changing{memHouse: w.house, change: func() {
+		w.house.change("ep", func(e *domain.Endpoint) { e.Config.Signing.KeyID = "sk_new" })
+	}}
+	w.reborn("this life")
+	w.d.sender.transport = wt
+	facts, _, _ := w.sentOnce(t, wt, "ep")
+	if ids := find[*domain.RequestSigned](t, facts).KeyIDs; len(ids) != 1 || ids[0] != "sk_new" {
+		t.Errorf("signed with %v", ids)
+	}
+}
+
 // changing is a house whose endpoint changes once it was read.
 type changing struct {
 	*memHouse
