@@ -228,8 +228,8 @@ func TestASecretThatAChangeReplacedIsNoFailure(t *testing.T) {
 	}
 }
 
-// TestASigningKeyThatARotationEndedIsNoFailure: a rotation without overlap destroys the old key at once, under an attempt
-// that had read the endpoint before.
+// TestASigningKeyThatARotationEndedIsNoFailure: a rotation without overlap destroys the old key at once, under an
+// attempt that had read the endpoint before.
 func TestASigningKeyThatARotationEndedIsNoFailure(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
