@@ -21,8 +21,8 @@ func (t *target) doubts() []string {
 			"once; give the production URL, with /webhook/ instead")
 	}
 	if t.kind == domain.EndpointSlack && !isSlack(t.host) {
-		out = append(out, "the host is none of Slack's: what answers anything but 200 with \"ok\" is taken for down, and tried "+
-			"again; Slack's URLs begin with https://hooks.slack.com/services/")
+		out = append(out, "the host is none of Slack's: what answers anything but 200 with \"ok\" is taken for down, and "+
+			"tried again; Slack's URLs begin with https://hooks.slack.com/services/")
 	}
 	return out
 }
