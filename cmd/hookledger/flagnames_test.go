@@ -9,7 +9,8 @@ import (
 func TestRefusalsNameTheCommandsFlags(t *testing.T) {
 	t.Parallel()
 	c := &cobra.Command{}
-	for _, name := range []string{"code", "role", "created-after", "event", "gaps", "rate", "force", "from", "server", "smtp"} {
+	for _, name := range []string{"code", "role", "created-after", "event", "gaps", "rate", "force", "from",
+		"server", "smtp"} {
 		c.Flags().String(name, "", "")
 	}
 	for said, want := range map[string]string{
