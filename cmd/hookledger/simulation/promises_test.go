@@ -53,7 +53,7 @@ func (w *world) heal() {
 		open, stuck := w.ledger.open(), w.ledger.stuck()
 		w.mu.Unlock()
 		for _, id := range stuck { // what waits behind it goes on when it has succeeded
-			w.ask("POST", "/v1/deliveries/"+id+"/retry", struct{}{})
+			w.ask("POST", "/v1/deliveries/"+id+"/retry", map[string]any{"force": true})
 		}
 		switch {
 		case err != nil:
@@ -61,7 +61,8 @@ func (w *world) heal() {
 		case len(open) == 0:
 			return
 		case time.Now().After(end):
-			w.t.Errorf("%v after all was healed %d deliveries have no end, %s the first", patience, len(open), open[0])
+			a := w.ask("GET", "/v1/deliveries/"+open[0], nil)
+			w.t.Errorf("%v after all was healed %d deliveries have no end, the first is %s", patience, len(open), a.body)
 			return
 		}
 	}

@@ -16,10 +16,12 @@ type witness struct {
 	keys       map[string][]domain.Key // of the endpoints
 	received   map[string]bool         // events
 	deliveries map[string]*delivered
-	intents    map[string]*intent // by signatures and endpoint
-	removed    map[string]bool    // endpoints
-	ordered    map[string]*order  // by endpoint
-	broken     []string
+	// intents by endpoint and signatures: an event that goes to an endpoint twice in one second, once as a replay, is signed
+	// the same each time.
+	intents map[string][]*intent
+	removed map[string]bool   // endpoints
+	ordered map[string]*order // by endpoint
+	broken  []string
 }
 
 // delivered is a delivery as its records tell it.
@@ -69,7 +71,7 @@ type intent struct {
 
 func newWitness() *witness {
 	return &witness{keys: map[string][]domain.Key{}, received: map[string]bool{}, deliveries: map[string]*delivered{},
-		intents: map[string]*intent{}, removed: map[string]bool{}, ordered: map[string]*order{}}
+		intents: map[string][]*intent{}, removed: map[string]bool{}, ordered: map[string]*order{}}
 }
 
 func (w *witness) secret(endpoint, secret string) {
@@ -206,13 +208,19 @@ func (w *witness) signed(r *domain.Record, d *delivered, f *domain.RequestSigned
 	marked := slices.ContainsFunc(d.starting.Headers, func(h domain.Header) bool {
 		return h.Name == domain.HeaderWebhookReplay
 	})
-	w.intents[d.endpoint+" "+f.Signatures] = &intent{delivery: d, signed: f, marked: marked}
+	key := d.endpoint + " " + f.Signatures
+	w.intents[key] = append(w.intents[key], &intent{delivery: d, signed: f, marked: marked})
 	d.starting = nil
 }
 
 // request checks what a receiver got against the intents on the ledger, which were read up to now.
 func (w *witness) request(endpoint string, r *request) error {
-	it := w.intents[endpoint+" "+r.signatures]
+	var it *intent // one that was not seen yet, and is marked alike, where there is one
+	for _, one := range w.intents[endpoint+" "+r.signatures] {
+		if it == nil || it.seen || it.marked != (r.replay != "") {
+			it = one
+		}
+	}
 	switch {
 	case it == nil:
 		return fmt.Errorf("a request for %s came to %s without an intent on the ledger", r.id, endpoint)
@@ -236,7 +244,7 @@ func (w *witness) stuck() []string {
 		if !o.waits || w.removed[endpoint] {
 			continue
 		}
-		for _, d := range o.queue[o.front:] {
+		for _, d := range o.queue { // one that had succeeded holds it up as well, where it was forced again and failed
 			if d.Status == domain.StatusExhausted {
 				ids = append(ids, d.id)
 			}
