@@ -16,8 +16,8 @@ type witness struct {
 	keys       map[string][]domain.Key // of the endpoints
 	received   map[string]bool         // events
 	deliveries map[string]*delivered
-	// intents by endpoint and signatures: an event that goes to an endpoint twice in one second, once as a replay, is signed
-	// the same each time.
+	// intents by endpoint and signatures: an event that goes to an endpoint twice in one second, once as a replay, is
+	// signed the same each time.
 	intents map[string][]*intent
 	removed map[string]bool   // endpoints
 	ordered map[string]*order // by endpoint
