@@ -15,26 +15,13 @@ func TestObservabilityPage(t *testing.T) {
 	t.Parallel()
 	r := newReader(t)
 	r.run("go build -o hookledger ./cmd/hookledger")
-	server := ""
-	for _, kv := range r.env {
-		if url, ok := strings.CutPrefix(kv, "HOOKLEDGER_SERVER="); ok {
-			server = url
-		}
-	}
 	page := read(t, "docs/observability.md")
-	ran := 0
-	for line := range commands(page) {
-		r.run(strings.ReplaceAll(line, "http://127.0.0.1:8420", server))
-		ran++
-	}
-	if ran < 5 {
-		t.Errorf("the page holds only %d commands", ran)
-	}
+	r.page(page, 5, func(line string) { r.run(strings.ReplaceAll(line, "http://127.0.0.1:8420", r.server)) })
 	// An attempt at a receiver that is not there is one, too.
 	r.command(r.dir, "./hookledger endpoint create --url http://localhost:"+r.port+"/hook --events 'cron.*'")
 	r.command(r.dir, "./hookledger event send --example cron.completed")
-	r.expect("curl -s "+server+"/metrics", "hookledger_attempt_duration_seconds_count 1")
-	resp, err := http.Get(server + "/metrics")
+	r.expect("curl -s "+r.server+"/metrics", "hookledger_attempt_duration_seconds_count 1")
+	resp, err := http.Get(r.server + "/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -55,6 +55,7 @@ func commands(page string) iter.Seq[string] {
 
 // reader is a newcomer with a terminal.
 type reader struct {
+	server   string // its URL
 	t        *testing.T
 	dir      string
 	env      []string
@@ -66,7 +67,7 @@ type reader struct {
 func newReader(t *testing.T) *reader {
 	t.Helper()
 	api, dir := freeAddress(t), t.TempDir()
-	r := &reader{t: t, dir: dir, last: map[string]string{}}
+	r := &reader{t: t, dir: dir, server: "http://" + api, last: map[string]string{}}
 	_, r.port, _ = net.SplitHostPort(freeAddress(t))
 	for _, kv := range os.Environ() {
 		if !strings.HasPrefix(kv, "HOOKLEDGER_") && !strings.HasPrefix(kv, "XDG_CONFIG_HOME=") {
@@ -74,8 +75,27 @@ func newReader(t *testing.T) *reader {
 		}
 	}
 	r.env = append(r.env, "XDG_CONFIG_HOME="+filepath.Join(dir, ".config"), "HOOKLEDGER_LISTEN="+api,
-		"HOOKLEDGER_SERVER=http://"+api, "NO_COLOR=1")
+		"HOOKLEDGER_SERVER="+r.server, "NO_COLOR=1")
 	return r
+}
+
+// page does each command of a page, in its order; the page holds at least so many.
+func (r *reader) page(text string, atLeast int, each func(line string)) {
+	r.t.Helper()
+	ran := 0
+	for line := range commands(text) {
+		each(line)
+		ran++
+	}
+	if ran < atLeast {
+		r.t.Errorf("the page holds only %d commands", ran)
+	}
+}
+
+// runQuiet runs a line for whose event nobody waits at the receiver, which prints none.
+func (r *reader) runQuiet(line string) {
+	r.t.Helper()
+	r.run(strings.ReplaceAll(line, "event send", "event  send"))
 }
 
 func (r *reader) run(line string) {
