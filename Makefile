@@ -56,7 +56,7 @@ bench-eventstore: ## the same with the ledger in an EventStoreDB, in a process o
 		bin/hookledger bench --store eventstore --eventstore 'esdb://$(ESDB)?tls=false'
 
 kill: ## kill the server with SIGKILL at random moments, ROUNDS times
-	HOOKLEDGER_KILL_ROUNDS=$(ROUNDS) $(GO) test -count=1 -timeout=30m -run 'TestSIGKILLAtRandomMomentsLosesNothing$$' \
+	HOOKLEDGER_KILL_ROUNDS=$(ROUNDS) $(GO) test -count=1 -timeout=120m -run 'TestSIGKILLAtRandomMomentsLosesNothing$$' \
 		./cmd/hookledger
 
 kill-eventstore: ## the same with the ledger in an EventStoreDB of another process, whose faults fire at random

@@ -82,7 +82,7 @@ func TestOneEventOfManyPostsOfOneID(t *testing.T) {
 	records := n.records(t)
 	o.judge(t, records)
 	events := map[string]int{}
-	for _, r := range records {
+	for r := range records {
 		if r.Type == "EventReceived" {
 			events[r.Data.ID]++
 		}

@@ -1,16 +1,17 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
-	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +20,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"hookledger/cmd/hookledger/apiclient"
+	"hookledger/domain"
 )
 
 // The kill loop: the real binary, killed with SIGKILL at random moments under load, started again, and judged by what
@@ -143,9 +147,9 @@ func (o *oracle) post(n *node, prefix string, stop chan struct{}) {
 
 // record is what the judge reads of a record.
 type record struct {
-	ID     string `json:"record_id"`
-	Type   string `json:"type"`
-	Stream string `json:"stream"`
+	ID     string
+	Type   string
+	Stream string
 	Data   struct {
 		ID        string `json:"id"`
 		Attempt   string `json:"attempt"`
@@ -155,15 +159,15 @@ type record struct {
 		Matches   []struct {
 			Delivery string `json:"delivery"`
 		} `json:"matches"`
-	} `json:"data"`
+	}
 }
 
 // judge holds the ledger against what was seen outside.
-func (o *oracle) judge(t *testing.T, records []record) {
+func (o *oracle) judge(t *testing.T, records iter.Seq[record]) {
 	t.Helper()
 	ids, events, deliveries := map[string]bool{}, map[string]bool{}, map[string]string{}
 	signed, outcome := map[wireAttempt]int{}, map[string]int{} // attempts within one second look alike
-	for _, r := range records {
+	for r := range records {
 		if ids[r.ID] {
 			t.Errorf("record %s stands twice on the ledger", r.ID)
 		}
@@ -217,7 +221,7 @@ func (o *oracle) judge(t *testing.T, records []record) {
 		t.Fatalf("%d acks and %d requests: the load was no load", len(o.acked), len(o.received))
 	}
 	t.Logf("%d events acked, %d on the ledger; %d requests received, %d signed; %d records", len(o.acked), len(events),
-		len(o.received), intents, len(records))
+		len(o.received), intents, len(ids))
 }
 
 // node is a hookledger in a process of its own.
@@ -246,19 +250,19 @@ func startNode(t *testing.T, dir, address string, extra ...string) *node {
 	}
 	go func() { defer close(n.done); _ = n.cmd.Wait() }()
 	t.Cleanup(n.kill)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for {
+	// Questions are counted, not seconds: a machine that stands still for minutes is no server that hangs.
+	for asked := 0; ; asked++ {
 		if code, _, err := n.call(http.MethodGet, "/readyz", nil); err == nil && code == http.StatusOK {
 			break
+		}
+		if asked == 12_000 {
+			t.Fatalf("the server is not ready after a minute of questions")
 		}
 		select {
 		case <-n.done:
 			t.Fatalf("the server ended at its start:\n%s", n.log)
-		case <-ctx.Done():
-			t.Fatalf("the server is not ready after a minute")
 		case <-tick.C:
 		}
 	}
@@ -321,62 +325,57 @@ func (n *node) must(method, path string, body any) []byte {
 // awaitTerminal waits until no delivery is on its way.
 func (n *node) awaitTerminal(t *testing.T) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
-	defer cancel()
+	c := n.client(t)
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	for {
-		var folds struct {
-			Data []struct {
-				Head uint64 `json:"head"`
-			} `json:"data"`
-		}
-		if err := json.Unmarshal(n.must(http.MethodGet, "/v1/projections", nil), &folds); err != nil {
+	for asked := 0; ; asked++ {
+		open, err := underWay(t.Context(), c)
+		if err != nil {
 			t.Fatal(err)
-		}
-		head := uint64(0)
-		for _, p := range folds.Data {
-			head = max(head, p.Head)
-		}
-		// Twice: between two of the questions a delivery can go from one status to one that was asked for already.
-		open, all := 0, []string{"retrying", "held", "pending", "in_flight"}
-		for _, status := range append(all, all...) {
-			var page struct {
-				Data []json.RawMessage `json:"data"`
-			}
-			if err := json.Unmarshal(n.must(http.MethodGet,
-				fmt.Sprintf("/v1/deliveries?limit=1&status=%s&min_position=%d", status, head), nil), &page); err != nil {
-				t.Fatal(err)
-			}
-			open += len(page.Data)
 		}
 		if open == 0 {
 			return
 		}
-		select {
-		case <-ctx.Done():
-			t.Fatalf("deliveries without a terminal after three minutes; held: %s; retrying: %s",
+		if asked == 3600 {
+			t.Fatalf("deliveries without a terminal after three minutes of questions; held: %s; retrying: %s",
 				n.must(http.MethodGet, "/v1/deliveries?limit=2&status=held", nil),
 				n.must(http.MethodGet, "/v1/deliveries?limit=2&status=retrying", nil))
-		case <-tick.C:
 		}
+		<-tick.C
 	}
 }
 
-// records reads the whole ledger over the API.
-func (n *node) records(t *testing.T) []record {
+// client is the commands' own.
+func (n *node) client(t *testing.T) *apiclient.Client {
 	t.Helper()
-	var out []record
-	lines := bufio.NewScanner(bytes.NewReader(n.must(http.MethodGet, "/v1/records?after=0", nil)))
-	lines.Buffer(nil, 4<<20)
-	for lines.Scan() {
-		var r record
-		if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
-			t.Fatalf("%v in %s", err, lines.Text())
-		}
-		out = append(out, r)
+	c, err := apiclient.New(apiclient.Config{Server: n.url, Key: domain.NewSecret(n.key), Tenant: domain.DefaultTenant,
+		Timeout: planPatience, Transport: httpClient.Transport})
+	if err != nil {
+		t.Fatal(err)
 	}
-	return out
+	return c
+}
+
+// records reads the whole ledger over the API, one after the other: after a thousand kills it is millions.
+func (n *node) records(t *testing.T) iter.Seq[record] {
+	t.Helper()
+	c := n.client(t)
+	return func(yield func(record) bool) {
+		enough := errors.New("the reader has enough")
+		err := c.Records(t.Context(), url.Values{"after": {"0"}}, func(it apiclient.Item[apiclient.Record]) error {
+			r := record{ID: it.Value.ID, Type: it.Value.Type, Stream: it.Value.Stream}
+			if err := json.Unmarshal(it.Value.Data, &r.Data); err != nil {
+				return fmt.Errorf("%w in %s", err, it.Raw)
+			}
+			if !yield(r) {
+				return enough
+			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, enough) {
+			t.Fatal(err)
+		}
+	}
 }
 
 // freeAddress finds a port; the node takes it anew after each kill.

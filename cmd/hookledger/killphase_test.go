@@ -211,7 +211,7 @@ func (n *node) typesOf(t *testing.T, event string) []string {
 	t.Helper()
 	var types []string
 	streams := map[string]bool{}
-	for _, r := range n.records(t) {
+	for r := range n.records(t) {
 		if r.Data.ID == event && r.Type == "EventReceived" {
 			streams[r.Stream] = true
 		}

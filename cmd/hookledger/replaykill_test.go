@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"hookledger/cmd/hookledger/apiclient"
-	"hookledger/domain"
 )
 
 // replayEvents is how many events the replay is of; `make replay` says 100,000.
@@ -93,11 +92,8 @@ func TestSIGKILLTwiceInAReplayLosesAndRepeatsNothing(t *testing.T) {
 		"max_deliveries": events}
 	state := func(method, path string, body any) (r apiclient.Replay) {
 		t.Helper()
-		c, err := apiclient.New(apiclient.Config{Server: n.url, Key: domain.NewSecret(n.key), Tenant: domain.DefaultTenant,
-			Timeout: planPatience, Transport: httpClient.Transport})
-		if err != nil {
-			t.Fatal(err)
-		}
+		var err error
+		c := n.client(t)
 		if method == http.MethodGet {
 			err = c.Get(t.Context(), path, nil, &r)
 		} else {
