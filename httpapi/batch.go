@@ -137,6 +137,9 @@ func (a *api) answerBatch(w http.ResponseWriter, r *http.Request, results []inge
 		}
 		p := problemOf(results[i].Err)
 		a.finish(p, r.Method, r.URL.Path)
+		if p.Status == http.StatusTooManyRequests {
+			p.headers(w.Header().Set) // of each the same: when the rate lets one through
+		}
 		text, err := json.Marshal(p)
 		if err != nil {
 			a.fail(w, r, err)

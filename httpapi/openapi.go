@@ -138,6 +138,9 @@ func errorsOf(rt *route) []int {
 		out = append(out, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType,
 			http.StatusInsufficientStorage)
 	}
+	if rt.id == "post-event" || rt.id == "post-events" {
+		out = append(out, http.StatusTooManyRequests)
+	}
 	if rt.method == http.MethodPatch {
 		out = append(out, http.StatusPreconditionFailed)
 	}

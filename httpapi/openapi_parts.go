@@ -70,8 +70,13 @@ func (a *api) addRaw(o operation, parameters []*huma.Param, body *huma.RequestBo
 	op.Responses = map[string]*huma.Response{statusText(status): ok}
 	problem := schemaOf[Problem](a)
 	for _, code := range append(op.Errors, http.StatusInternalServerError) {
-		op.Responses[statusText(code)] = &huma.Response{Description: http.StatusText(code),
+		response := &huma.Response{Description: http.StatusText(code),
 			Content: map[string]*huma.MediaType{problemType: {Schema: problem}}}
+		if code == http.StatusTooManyRequests {
+			response.Headers = map[string]*huma.Header{"Retry-After": {Schema: &huma.Schema{Type: huma.TypeInteger},
+				Description: "In how many seconds the same request can be taken.", Example: 2}}
+		}
+		op.Responses[statusText(code)] = response
 	}
 	a.huma.OpenAPI().AddOperation(&op)
 }

@@ -6,12 +6,10 @@ import (
 	"errors"
 	"net/http"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"hookledger/domain"
-	"hookledger/ingest"
 	"hookledger/sources/agenfleet"
 	"hookledger/vault"
 )
@@ -144,14 +142,7 @@ func TestAddingASourceIsRepeatable(t *testing.T) {
 // run; a removed source's token opens nothing; and the token stands in no answer and no log.
 func TestCronPosts(t *testing.T) {
 	t.Parallel()
-	now := &atomic.Int64{}
-	now.Store(time.Date(2026, 3, 17, 12, 0, 40, 0, time.UTC).UnixNano())
-	clock := func() time.Time { return time.Unix(0, now.Load()).UTC() }
-	s := newStack(t, func(c *Config) {
-		c.Now = clock
-		c.Ingest = ingest.New(ingest.Config{Store: c.Store, Vault: c.Vault.(*vault.Vault), Now: clock, Room: c.Room,
-			Directory: c.Projections.Directory()})
-	})
+	s, now := newClockedStack(t)
 	s.tenant("acme")
 	admin, theirs := s.key("default", domain.RoleAdmin), s.key("acme", domain.RoleAdmin)
 	src := into[Source](s.call(admin, "POST", "/v1/sources", `{"kind":"cron","cron":{"window":"30s"}}`).want(201, ""))
@@ -208,7 +199,7 @@ func TestCronPosts(t *testing.T) {
 	}
 	one := into[Source](s.call(admin, "GET", "/v1/sources/"+src.ID, nil).want(200, ""))
 	all := into[List[Source]](s.call(admin, "GET", "/v1/sources", nil).want(200, ""))
-	if e := one.Events; e == nil || e.Count != 4 || e.LastAt == nil || !e.LastAt.Equal(clock()) ||
+	if e := one.Events; e == nil || e.Count != 4 || e.LastAt == nil || !e.LastAt.Equal(time.Unix(0, now.Load())) ||
 		len(all.Data) != 1 || all.Data[0].Events.Count != 4 || src.Events != nil {
 		t.Errorf("%+v %+v", one, all)
 	}

@@ -116,6 +116,19 @@ func newStack(t *testing.T, change ...func(*Config)) *stack {
 	return s
 }
 
+// newClockedStack is a node whose clock the test moves: it stands at 12:00:40 of a day.
+func newClockedStack(t *testing.T) (s *stack, now *atomic.Int64) {
+	t.Helper()
+	now = &atomic.Int64{} // unix nanoseconds
+	now.Store(time.Date(2026, 3, 17, 12, 0, 40, 0, time.UTC).UnixNano())
+	clock := func() time.Time { return time.Unix(0, now.Load()).UTC() }
+	return newStack(t, func(c *Config) {
+		c.Now = clock
+		c.Ingest = ingest.New(ingest.Config{Store: c.Store, Vault: c.Vault.(*vault.Vault), Now: clock, Room: c.Room,
+			Directory: c.Projections.Directory()})
+	}), now
+}
+
 // on is the same node in a subtest.
 func (s *stack) on(t *testing.T) *stack {
 	c := *s

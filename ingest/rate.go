@@ -4,7 +4,6 @@ import (
 	"math"
 	"strconv"
 	"sync"
-	"time"
 
 	"golang.org/x/time/rate"
 
@@ -39,7 +38,7 @@ func (r *rates) admit(in *Ingest, p *Post) error {
 	refusal := domain.Refuse(domain.KindLimited, "rate_limited", "the tenant sends more than the "+
 		strconv.FormatFloat(perSecond, 'f', -1, 64)+" events a second that it may",
 		"repeat it with the same id after the time in Retry-After")
-	refusal.After = wait.Round(time.Millisecond)
+	refusal.After = wait
 	return refusal
 }
 

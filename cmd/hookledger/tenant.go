@@ -16,7 +16,7 @@ func tenantColumns() []output.Column[apiclient.Tenant] {
 			return output.YesNo(t.Settings.AcceptUnknownTypes)
 		}),
 		detail("text_search", func(t apiclient.Tenant) string { return output.YesNo(t.Settings.TextSearch) }),
-		detail("ingest_rate", func(t apiclient.Tenant) string { return noZero(output.Float(t.Settings.IngestRate, 3)) }),
+		detail("ingest_rate", func(t apiclient.Tenant) string { return noZero(output.Float(t.Settings.IngestRate, 6)) }),
 		detail("max_endpoints", func(t apiclient.Tenant) string { return output.NonZero(t.Settings.MaxEndpoints) }),
 		detail("max_in_flight_per_host", func(t apiclient.Tenant) string {
 			return output.NonZero(t.Settings.MaxInFlightPerHost)

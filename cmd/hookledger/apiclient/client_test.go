@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -77,6 +78,16 @@ func TestProblemsBecomeErrorsThatNameTheFix(t *testing.T) {
 	}
 	if !strings.Contains(err.Error(), "hookledger endpoint list") {
 		t.Errorf("the error does not name the fix: %v", err)
+	}
+	c = newTestClient(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", "90")
+		w.WriteHeader(http.StatusTooManyRequests)
+		_, _ = io.WriteString(w, `{"detail":"too much: repeat it after the time in Retry-After",`+
+			`"fix":"repeat it after the time in Retry-After"}`)
+	}, nil)
+	if err := c.Get(t.Context(), "/v1/events", nil, nil); !errors.As(err, &p) || p.Detail != "too much" ||
+		p.Fix != "repeat it after 1m30s" {
+		t.Errorf("got %#v", err)
 	}
 }
 

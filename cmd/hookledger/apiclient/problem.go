@@ -66,6 +66,7 @@ func (c *Client) problem(resp *http.Response) error {
 	p.Detail = strings.TrimSuffix(p.Detail, ": "+p.Fix) // for programs that read only detail it says both
 	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s > 0 {
 		p.RetryAfter = time.Duration(s) * time.Second
+		p.Fix = strings.Replace(p.Fix, "the time in Retry-After", p.RetryAfter.String(), 1) // which nobody sees here
 	}
 	switch {
 	case p.Status == http.StatusUnauthorized && c.cfg.Key.Empty():
