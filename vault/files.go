@@ -215,6 +215,9 @@ func options(cfg Config, lock *pebble.Lock, exists bool) *pebble.Options {
 	}
 	o := &pebble.Options{FS: inOrder{cfg.FS}, Lock: lock, Logger: log, ErrorIfNotExists: exists, Cleaner: removeAtOnce{},
 		FormatMajorVersion: pebble.FormatNewest, MemTableSize: 4 << 20, CacheSize: 8 << 20, MaxOpenFiles: 100}
+	if cfg.Compactions != nil {
+		o.Experimental.CompactionScheduler = cfg.Compactions()
+	}
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10) // most look-ups of a new subject find nothing
 	}

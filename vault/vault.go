@@ -39,6 +39,8 @@ type Config struct {
 	// Fatal is called when a write failed and nobody knows what the disk holds; it must end the process. nil: write
 	// the reason to stderr and exit.
 	Fatal func(reason string)
+	// Compactions makes what says when a compaction may run; nil: Pebble's own, which looks every 100 ms.
+	Compactions func() pebble.CompactionScheduler
 }
 
 // Bounds of what is kept in memory, in entries.

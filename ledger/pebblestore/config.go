@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -38,6 +39,9 @@ type Config struct {
 	// TailRecords and TailBytes bound the cache of the newest records; the count is rounded up to a power of two.
 	TailRecords int
 	TailBytes   int64
+	// Compactions makes what says when a compaction may run; nil: Pebble's own, which looks every 100 ms. Where days
+	// pass in seconds, nothing else takes as much time.
+	Compactions func() pebble.CompactionScheduler
 
 	// heads bounds the cache of streams' heads; tests make it small.
 	heads int

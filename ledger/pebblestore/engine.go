@@ -40,6 +40,9 @@ func (s *Store) engine() *pebble.Options {
 			},
 		},
 	}
+	if s.cfg.Compactions != nil {
+		o.Experimental.CompactionScheduler = s.cfg.Compactions()
+	}
 	o.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionFastest })
 	// Records only ever get higher positions. In tables of their own they are moved from level to level; together with
 	// the index entries, which have no such order, they would be written anew each time.

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/oklog/ulid/v2"
 	"golang.org/x/sync/errgroup"
@@ -28,6 +29,12 @@ import (
 	"hookledger/replays"
 	"hookledger/vault"
 )
+
+// compactions run as in the product, but for the look around every 100 ms, of which there are a million in a day: a
+// compaction that had to wait runs when another one has ended.
+func compactions() pebble.CompactionScheduler {
+	return pebble.NewConcurrencyLimitSchedulerWithNoPeriodicGrantingForTest()
+}
 
 var quiet = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 
@@ -51,7 +58,7 @@ func (w *world) born(fs *vfs.MemFS, rows string) (*life, error) {
 	l := &life{number: w.lives, fs: fs}
 	var err error
 	if l.store, err = pebblestore.Open(pebblestore.Config{Dir: "data/ledger", FS: fs, Now: now,
-		MemTableBytes: 256 << 10, CacheBytes: 1 << 20, TailRecords: 1024}); err != nil {
+		MemTableBytes: 256 << 10, CacheBytes: 1 << 20, TailRecords: 1024, Compactions: compactions}); err != nil {
 		return nil, fmt.Errorf("open the store: %w", err)
 	}
 	id, err := ledger.Found(context.Background(), l.store, w.newID(), now())
@@ -59,7 +66,7 @@ func (w *world) born(fs *vfs.MemFS, rows string) (*life, error) {
 		return nil, fmt.Errorf("found the ledger: %w", err)
 	}
 	if l.keys, err = vault.Open(vault.Config{Dir: "data/vault", FS: fs, LedgerID: id, Master: w.master,
-		Fatal: func(reason string) { w.t.Errorf("the vault failed: %s", reason) }}); err != nil {
+		Compactions: compactions, Fatal: func(reason string) { w.t.Errorf("the vault failed: %s", reason) }}); err != nil {
 		return nil, fmt.Errorf("open the vault: %w", err)
 	}
 	if l.proj, err = projections.Open(context.Background(), projections.Config{Dir: rows, Store: l.store,
