@@ -80,7 +80,7 @@ replay: ## replay REPLAY_EVENTS events into a new endpoint, with the server kill
 mutants: ## plant each bug of testdata/mutants; the suite must catch it
 	HOOKLEDGER_MUTANTS=1 $(GO) test -count=1 -timeout=30m -run TestMutantsAreCaught -v .
 
-verify: ## verify what a real server sends with the npm package of Standard Webhooks
+verify: ## verify what a real server sends: v1 with the npm package of Standard Webhooks, v1a with Node's crypto
 	mkdir -p $(TOOLS)/node && cp docs/examples/node/*.mjs docs/examples/node/package*.json $(TOOLS)/node/
 	cd $(TOOLS)/node && npm ci --silent --no-audit --no-fund
 	HOOKLEDGER_NODE=$(TOOLS)/node $(GO) test -count=1 -run TestWhatIsSentVerifies -v .

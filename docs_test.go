@@ -155,6 +155,15 @@ func TestTheReceiverInGoBuilds(t *testing.T) {
 	}
 }
 
+// TestTheVerifierOfV1aIsTheFile: what docs/receiving.md shows is what `make verify` runs.
+func TestTheVerifierOfV1aIsTheFile(t *testing.T) {
+	t.Parallel()
+	_, code, _ := strings.Cut(read(t, "docs/examples/node/v1a.mjs"), "\n")
+	if !strings.Contains(read(t, "docs/receiving.md"), "```js\n"+code+"```\n") {
+		t.Error("docs/receiving.md does not show docs/examples/node/v1a.mjs")
+	}
+}
+
 // TestConfigurationPage: every setting that the binary knows stands on the page, with its default.
 func TestConfigurationPage(t *testing.T) {
 	t.Parallel()
