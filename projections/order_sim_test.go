@@ -9,9 +9,12 @@ type line struct {
 	order order
 	place map[string]domain.Position // of each delivery that was routed there
 	stuck map[string]bool            // exhausted, while those behind it were to wait
+	left  map[string]bool            // ended, so that nobody waits behind it, and not begun again since
 }
 
-func newLine() line { return line{place: map[string]domain.Position{}, stuck: map[string]bool{}} }
+func newLine() line {
+	return line{place: map[string]domain.Position{}, stuck: map[string]bool{}, left: map[string]bool{}}
+}
 
 func (l *line) see(r *domain.Record) {
 	id := r.Stream.ID()
@@ -24,20 +27,32 @@ func (l *line) see(r *domain.Record) {
 		}
 	case *domain.EndpointReconfigured:
 		if l.order = orderOf(&f.Config); !l.order.wait {
-			clear(l.stuck)
+			l.release()
 		}
 	case *domain.EndpointRemoved:
 		if id == ep3 {
 			l.order = order{}
-			clear(l.stuck)
+			l.release()
 		}
 	case *domain.DeliveryExhausted:
-		if l.place[id] > 0 && l.order.wait {
-			l.stuck[id] = true
-		}
-	case *domain.RetryRequested, *domain.DeliveryCancelled, *domain.DeliverySucceeded, *domain.AttemptStarted:
+		l.stuck[id] = l.place[id] > 0 && l.order.wait
+		l.left[id] = !l.stuck[id]
+	case *domain.DeliveryCancelled, *domain.DeliverySucceeded:
 		delete(l.stuck, id)
+		l.left[id] = true
+	case *domain.RetryRequested:
+		delete(l.stuck, id)
+	case *domain.AttemptStarted:
+		delete(l.left, id)
 	}
+}
+
+// release lets all go on that stand behind an exhausted one.
+func (l *line) release() {
+	for id, is := range l.stuck {
+		l.left[id] = l.left[id] || is
+	}
+	clear(l.stuck)
 }
 
 // checkTurn says that it is the delivery's turn: nothing else of the endpoint is under way, and all that the ledger has
@@ -56,10 +71,10 @@ func (s *sim) checkTurn(id string) {
 		d := s.seen[other]
 		switch _, unknown := s.p.backlog.orphans[other]; {
 		case other == id || takeover || s.dead[other]:
-		case d.Open != nil && !unknown:
+		case d.Open != nil:
 			s.rt.Fatalf("%s was offered while %s has an open attempt", id, other)
-		case at > s.line.place[id] || unknown:
-			// It stands behind; or somebody reopened it after its end, and its row is still looked for.
+		case at > s.line.place[id] || unknown && s.line.left[other]:
+			// It stands behind; or somebody reopened it when nobody waited for it any more, and its row is still looked for.
 		case s.line.stuck[other]:
 			s.rt.Fatalf("%s was offered though %s before it is exhausted", id, other)
 		case !d.Status.Terminal():

@@ -1,6 +1,7 @@
 package projections
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -56,5 +57,46 @@ func TestSemanticsBehindAnExhaustedDeliveryTheOthersAreHeld(t *testing.T) {
 	settleDown(t, l, p)
 	if due := takeAll(t, l, p, key1); len(due) != 1 || due[0].Delivery != second {
 		t.Errorf("after the cancel %v is offered", due)
+	}
+}
+
+// Semantics: a retry that somebody asks for right after a start, before the rows of the line were read, lets nobody
+// overtake: neither where the delivery is exhausted and others wait behind it, nor where its retry was due much later.
+func TestSemanticsNobodyOvertakesADeliveryThatIsRetriedRightAfterAStart(t *testing.T) {
+	t.Parallel()
+	for name, policy := range map[string]domain.RetryPolicy{"exhausted": {},
+		"retrying": {Schedule: []domain.Duration{domain.Duration(24 * time.Hour)}}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newFakeLedger()
+			l.policies = map[string]domain.RetryPolicy{ep1: policy}
+			l.tenant(ten)
+			l.endpoint(ten, ep1)
+			l.reorder(ten, ep1, true, domain.OnExhaustedWait)
+			first, second := l.post(ten, ep1), l.post(ten, ep1)
+			l.fail(first, l.begin(first), domain.CodeTimeout)
+			p := l.opened(t, nil)
+			l.retry(first, false)
+			for r, err := range l.ReadAll(t.Context(), p.live.progress.position()) {
+				if err = errors.Join(err, p.live.fold(r)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := p.refiller.refill(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if due := takeAll(t, l, p, key1); len(due) > 0 {
+				t.Fatalf("%v is offered while the first one's row is behind", due)
+			}
+			for _, want := range []string{first, second} {
+				settleDown(t, l, p)
+				due := takeAll(t, l, p, key1)
+				if len(due) != 1 || due[0].Delivery != want {
+					t.Fatalf("offered is %v, not %s", due, want)
+				}
+				l.respond(want, l.begin(want), 200)
+				p.Backlog().Done(due[0])
+			}
+		})
 	}
 }

@@ -215,6 +215,12 @@ func (b *Backlog) filled(job refillJob, rows []waitingRow, at domain.Position) {
 			edged, edge = true, p
 			break
 		}
+		if o, sought := b.orphans[w.id]; sought && o.pos > at && q.order.ordered {
+			// Somebody asked for a retry of it, and its row does not say so yet: nobody overtakes it meanwhile.
+			q.miss(p, o.pos, at)
+			edged, edge = true, p
+			break
+		}
 		b.adopt(q, w, at)
 	}
 	q.edged, q.edge = edged, edge
