@@ -192,6 +192,25 @@ func TestRecordsReadsLines(t *testing.T) {
 	}
 }
 
+// TestRecordsThatBreakOff: what came whole is given, and the error is that of a server that is gone, not that of another
+// program's answer.
+func TestRecordsThatBreakOff(t *testing.T) {
+	t.Parallel()
+	c := newTestClient(t, func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, "{\"position\":4}\n{\"posi")
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	}, nil)
+	var got []uint64
+	err := c.Records(t.Context(), nil, func(r Item[Record]) error {
+		got = append(got, r.Value.Position)
+		return nil
+	})
+	if CodeOf(err) != "unreachable" || fmt.Sprint(got) != "[4]" {
+		t.Errorf("got %v, %v", got, err)
+	}
+}
+
 // TestFollowGoesOnWhereItBrokeOff: a stream that ends in the middle is taken up behind the last whole record.
 func TestFollowGoesOnWhereItBrokeOff(t *testing.T) {
 	t.Parallel()

@@ -43,7 +43,7 @@ func (c *Client) Records(ctx context.Context, query url.Values, fn func(Item[Rec
 	defer resp.Body.Close()
 	lines := bufio.NewScanner(resp.Body)
 	lines.Buffer(nil, maxRecord)
-	for lines.Scan() {
+	for lines.Scan() && lines.Err() == nil { // a line at which the stream broke off is no record
 		if err := c.record(lines.Bytes(), resp.StatusCode, fn); err != nil {
 			return err
 		}
