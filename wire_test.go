@@ -82,7 +82,7 @@ func (c *capture) await(t *testing.T, taken int) map[string][]captured {
 // TestWhatIsSentVerifiesWithTheOfficialLibraries: the real server sends the six example events and one with odd bytes
 // to endpoints of both schemes, of which one fails at first and one is moving from v1 to v1a and gets both signatures.
 // Every request verifies: v1 with the Go library of Standard Webhooks, v1a, which that does not know, with Go's own
-// ed25519; and where HOOKLEDGER_NODE names a folder that has them (make verify), with the npm package and Node's crypto.
+// ed25519; where HOOKLEDGER_NODE names a folder that has them (make verify), with the npm package and Node's crypto.
 func TestWhatIsSentVerifiesWithTheOfficialLibraries(t *testing.T) {
 	t.Parallel()
 	c := &capture{got: map[string][]captured{}, changed: make(chan struct{}, 1)}
