@@ -231,13 +231,17 @@ func (d *Delivery) Finish(o Outcome) []Record {
 	return d.records(o.Stamp, cause, facts...)
 }
 
+func (d *Delivery) exhausted(last, reason string) *DeliveryExhausted {
+	return &DeliveryExhausted{Attempts: d.Attempts, Last: last, Reason: reason, Confirmed: d.confirmed}
+}
+
 func (d *Delivery) retryOrExhaust(o Outcome) Fact {
 	if o.Rejected {
-		return &DeliveryExhausted{Attempts: d.Attempts, Last: o.Attempt, Reason: "rejected"}
+		return d.exhausted(o.Attempt, "rejected")
 	}
 	wait, ok := d.Policy.Backoff(d.Step, o.Jitter)
 	if !ok || d.single {
-		return &DeliveryExhausted{Attempts: d.Attempts, Last: o.Attempt, Reason: "schedule"}
+		return d.exhausted(o.Attempt, "schedule")
 	}
 	r := &RetryScheduled{N: d.Attempts + 1, DueAt: o.At.Add(wait), Backoff: Duration(wait)}
 	if o.Response != nil {
@@ -258,7 +262,7 @@ func (d *Delivery) Interrupt(s Stamp, reason string) []Record {
 	switch n := d.Interruptions + 1; {
 	case d.Status.Terminal(): // a late 2xx of an earlier attempt ended it meanwhile
 	case n >= MaxInterruptions:
-		facts = append(facts, &DeliveryExhausted{Attempts: d.Attempts, Last: d.Open.ID, Reason: "interruptions"})
+		facts = append(facts, d.exhausted(d.Open.ID, "interruptions"))
 	default:
 		wait := interruptedBackoff(n)
 		facts = append(facts, &RetryScheduled{N: d.Attempts + 1, DueAt: s.At.Add(wait), Backoff: Duration(wait)})

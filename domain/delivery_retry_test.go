@@ -113,6 +113,9 @@ func TestSemantics_AfterSuccessOnlyByForceAndMarked(t *testing.T) {
 		t.Fatalf("%+v", a)
 	}
 	expect(t, l.finish("att_2", 500), "ResponseReceived DeliveryExhausted")
+	if !l.last().(*domain.DeliveryExhausted).Confirmed {
+		t.Error("the record says that the receiver had confirmed it")
+	}
 	// The receiver has confirmed it once: that is not forgotten.
 	if _, err := l.retry(false); domain.Code(err) != "already_succeeded" {
 		t.Fatal(err)

@@ -212,6 +212,9 @@ type DeliveryExhausted struct {
 	Attempts int    `json:"attempts"`
 	Last     string `json:"last"`   // the last attempt
 	Reason   string `json:"reason"` // "schedule", "interruptions", "rejected"
+	// Confirmed: the receiver had confirmed it before, and what failed is a repeat that somebody forced. Nobody waits
+	// behind it.
+	Confirmed bool `json:"confirmed,omitempty"`
 }
 
 // Reasons of DeliveryCancelled.

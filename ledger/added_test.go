@@ -49,6 +49,7 @@ func addedFields() []addedField {
 			RemoteAddr: "203.0.113.7:443", Timings: domain.Timings{Total: 1234}, Unconfirmed: true}},
 		{"credential", &domain.EndpointRegistered{Config: messageSample()}},
 		{"credential", &domain.EndpointReconfigured{Config: messageSample()}},
+		{"confirmed", &domain.DeliveryExhausted{Attempts: 2, Last: attemptID, Reason: "schedule", Confirmed: true}},
 		{"content", &domain.DeliveryCancelled{Reason: domain.CancelRequested, Content: sealedSample(90)}},
 	}
 }

@@ -160,19 +160,19 @@ func (b *Backlog) ends(r *domain.Record) {
 	it.open, it.rev = false, r.Revision
 	it.pos = max(it.pos, r.Position)
 	delete(b.orphans, it.id)
-	_, exhausted := r.Fact.(*domain.DeliveryExhausted)
+	stuck := holdsUp(r)
 	it.next = dueMicros(r.RecordedAt)
 	switch {
 	case it.state == flying:
-		it.again, it.ended, it.stuck = false, true, exhausted && it.queue.order.wait
+		it.again, it.ended, it.stuck = false, true, stuck && it.queue.order.wait
 	case it.state == waiting:
 		it.queue.remove(it)
-		it.stuck = exhausted && it.queue.order.wait
+		it.stuck = stuck && it.queue.order.wait
 		b.over(it)
-	case it.queue == nil && exhausted && len(b.orders) > 0:
+	case it.queue == nil && stuck && len(b.orders) > 0:
 		b.orphan(it, r)
 	default:
-		it.stuck = exhausted && it.queue != nil && it.queue.order.wait
+		it.stuck = stuck && it.queue != nil && it.queue.order.wait
 		b.over(it)
 	}
 }

@@ -190,7 +190,7 @@ func (b *batch) routed(r *domain.Record, f *domain.EventRouted) error {
 		d := &deliveryState{Delivery: *domain.NewDelivery(), eventType: e.Event, createdAt: micros(r.RecordedAt)}
 		d.Tenant, d.ID, d.Event, d.Endpoint, d.DueAt = r.Tenant, m.Delivery, e.ID, m.Endpoint, r.RecordedAt
 		d.position = r.Position
-		b.inLine(d, false)
+		b.inLine(d, r, false)
 		b.deliveries[d.ID] = d
 		b.touch(d, r)
 	}
@@ -255,7 +255,7 @@ func (b *batch) delivery(r *domain.Record) error {
 	case !now:
 		d.completedAt = 0
 	}
-	b.inLine(d, ended)
+	b.inLine(d, r, ended)
 	b.touch(d, r)
 	return nil
 }

@@ -128,8 +128,16 @@ func (b *batch) reorder(r *domain.Record, c *domain.EndpointConfig) bool {
 	return was != now
 }
 
-// inLine says of a delivery whether it stands in the line of an ordered endpoint; ended says that it had ended before.
-func (b *batch) inLine(d *deliveryState, ended bool) {
+// holdsUp says whether a delivery ends with the record so that others may wait behind it. One that the receiver had
+// confirmed holds nobody up: what failed is a repeat that a person forced.
+func holdsUp(r *domain.Record) bool {
+	f, ok := r.Fact.(*domain.DeliveryExhausted)
+	return ok && !f.Confirmed
+}
+
+// inLine says of a delivery, as the record leaves it, whether it stands in the line of an ordered endpoint; ended says
+// that it had ended before.
+func (b *batch) inLine(d *deliveryState, r *domain.Record, ended bool) {
 	if len(b.orders) == 0 && !d.line || d.replay != "" {
 		return
 	}
@@ -138,7 +146,7 @@ func (b *batch) inLine(d *deliveryState, ended bool) {
 	case d.Status != domain.StatusExhausted:
 		d.line = o.ordered && d.dueAt() > 0
 	case !ended:
-		d.line = o.wait
+		d.line = o.wait && holdsUp(r)
 	}
 }
 

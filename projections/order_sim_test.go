@@ -35,7 +35,7 @@ func (l *line) see(r *domain.Record) {
 			l.release()
 		}
 	case *domain.DeliveryExhausted:
-		l.stuck[id] = l.place[id] > 0 && l.order.wait
+		l.stuck[id] = l.place[id] > 0 && l.order.wait && !f.Confirmed
 		l.left[id] = !l.stuck[id]
 	case *domain.DeliveryCancelled, *domain.DeliverySucceeded:
 		delete(l.stuck, id)

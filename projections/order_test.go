@@ -100,3 +100,40 @@ func TestSemanticsNobodyOvertakesADeliveryThatIsRetriedRightAfterAStart(t *testi
 		})
 	}
 }
+
+// Semantics: a delivery that the receiver has confirmed, and whose repeat somebody forced in vain, holds nobody up.
+func TestSemanticsBehindAForcedRepeatThatFailedNobodyWaits(t *testing.T) {
+	t.Parallel()
+	l := newFakeLedger()
+	l.policies = map[string]domain.RetryPolicy{ep1: {}}
+	l.tenant(ten)
+	l.endpoint(ten, ep1)
+	l.reorder(ten, ep1, true, domain.OnExhaustedWait)
+	first, second := l.post(ten, ep1), l.post(ten, ep1)
+	l.respond(first, l.begin(first), 200)
+	l.retry(first, true)
+	dir := t.TempDir()
+	p, err := Open(t.Context(), Config{Dir: dir, Store: l, Now: l.now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	settleDown(t, l, p)
+	if due := takeAll(t, l, p, key1); len(due) != 1 || due[0].Delivery != first {
+		t.Fatalf("offered is %v, not the repeat", due)
+	} else {
+		l.fail(first, l.begin(first), domain.CodeTimeout)
+		p.Backlog().Done(due[0])
+	}
+	settleDown(t, l, p)
+	if due := takeAll(t, l, p, key1); len(due) != 1 || due[0].Delivery != second {
+		t.Errorf("behind it %v is offered", due)
+	}
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	p = l.opened(t, func(c *Config) { c.Dir = dir })
+	settleDown(t, l, p)
+	if due := takeAll(t, l, p, key1); len(due) != 1 || due[0].Delivery != second {
+		t.Errorf("after a restart %v is offered", due)
+	}
+}
