@@ -111,12 +111,10 @@ type Config struct {
 	ShutdownGrace time.Duration
 	Egress        EgressConfig
 	// Dial reaches receivers in place of the guarded dialer: over a network that is simulated. nil: the guarded dialer.
-	Dial    func(ctx context.Context, network, address string) (net.Conn, error)
-	Logger  *slog.Logger          // nil: silent
-	Metrics prometheus.Registerer // nil: none
-	// State is an endpoint's, for the metrics: "healthy", "degraded", "failing" or "disabled"; nil: not told.
-	State    func(tenant, endpoint string) string
-	Observer Observer // nil: nobody
+	Dial     func(ctx context.Context, network, address string) (net.Conn, error)
+	Logger   *slog.Logger          // nil: silent
+	Metrics  prometheus.Registerer // nil: none
+	Observer Observer              // nil: nobody
 }
 
 // Delivery runs the attempts. Make it with New, run it once.

@@ -33,19 +33,10 @@ func (d *Delivery) consume(msg *message.Message) (err error) {
 	if it == nil {
 		return errors.New("delivery: the message is not of a delivery.Source")
 	}
-	growStack(0)
+	ledger.GrowStack()
 	err = errPanic // unless handle returns; the Router then nacks
 	defer func() { d.source.settle(it, err) }()
 	return d.handle(it)
-}
-
-// growStack makes room for an attempt on the stack of its goroutine, which is the Router's and new. Growing it step by
-// step below many frames, each of which is moved, costs about twenty times as much.
-//
-//go:noinline
-func growStack(at uint8) byte {
-	var room [4 << 10]byte
-	return room[at]
 }
 
 // handle takes a delivery's turn. Its error means that the ledger could not be written or read, nothing else.
@@ -216,7 +207,7 @@ func (a *attempt) takeOver() error {
 	if a.state.Open.Node != a.d.cfg.Node {
 		reason = domain.InterruptCrash
 	}
-	a.d.count(a.due, domain.CodeInterrupted, 0, 0)
+	a.count(domain.CodeInterrupted, 0, 0)
 	_, err := a.d.append(a.stream, a.state.Revision, a.state.Interrupt(a.d.stamp(), reason), true)
 	return err
 }
@@ -286,7 +277,7 @@ func (a *attempt) failUnsent(e *domain.Endpoint, p *prepared, now time.Time, cau
 	a.d.log.Error("an attempt could not be prepared", "delivery", a.due.Delivery, "error", forLog(cause))
 	_, err := a.d.append(a.stream, a.state.Revision, records, true)
 	a.it.tried = err == nil
-	a.d.count(a.due, domain.CodeInternal, 0, 0)
+	a.count(domain.CodeInternal, 0, 0)
 	return err
 }
 
@@ -307,14 +298,14 @@ func (a *attempt) finish(r *result) error {
 	o.EndpointGone = !ok || !e.Exists()
 	err := a.record(func() []domain.Record { return a.state.Finish(o) })
 	a.it.tried, a.it.timedOut = true, r.code == domain.CodeTimeout
-	a.d.count(a.due, r.code, r.status, r.timings.Total)
+	a.count(r.code, r.status, r.timings.Total)
 	a.observe(r, stamp.At, err)
 	return err
 }
 
 func (a *attempt) interrupt(reason string) error {
 	stamp := a.d.stamp()
-	a.d.count(a.due, domain.CodeInterrupted, 0, 0)
+	a.count(domain.CodeInterrupted, 0, 0)
 	return a.record(func() []domain.Record {
 		if a.state.Open == nil || a.state.Open.ID != a.id {
 			return nil

@@ -36,10 +36,11 @@ type lane struct {
 	tenant   *tenantRound
 	place    place
 	inFlight int
-	sick     bool      // its last attempt timed out
-	allow    int       // attempts in flight beyond the first ones, see allowance
-	since    time.Time // an attempt of it ended last, or the first of those in flight began
-	wake     time.Time // while in placeTimed
+	sick     bool               // its last attempt timed out
+	allow    int                // attempts in flight beyond the first ones, see allowance
+	since    time.Time          // an attempt of it ended last, or the first of those in flight began
+	wake     time.Time          // while in placeTimed
+	state    domain.HealthState // of the endpoint, when it was asked last
 
 	inSick, inLate bool // in lanes.sickWaiting, lanes.lateWaiting
 }
@@ -148,7 +149,7 @@ func (s *lanes) next(now time.Time) (*item, time.Time) {
 			}
 			s.ease.began(l.isReplay(), now)
 			l.began(now)
-			it := &item{due: due, lane: l, host: l.site.host, late: !l.isReplay() && due.Late(now)}
+			it := &item{due: due, lane: l, host: l.site.host, state: l.state, late: !l.isReplay() && due.Late(now)}
 			s.began(it)
 			return it, time.Time{}
 		}

@@ -78,6 +78,7 @@ func (s *lanes) gate(l *lane, now time.Time) (places int, wait time.Duration) {
 		return math.MaxInt, 0
 	}
 	g := s.gates.Gate(l.key.Tenant, l.key.Endpoint, now)
+	l.state = g.State
 	switch {
 	case g.Hold != "":
 		return 0, max(g.Until.Sub(now), time.Millisecond)

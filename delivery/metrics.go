@@ -17,7 +17,7 @@ type metrics struct {
 func newMetrics(reg prometheus.Registerer, inUse func() int, window int) (*metrics, error) {
 	m := &metrics{
 		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "hookledger_attempts_total",
-			Help: "Attempts by outcome (a status code, or the code of a failure) and by the endpoint's state then."},
+			Help: "Attempts by outcome (a status code, or the code of a failure) and by the endpoint's state when it was taken up."},
 			[]string{"outcome", "endpoint_state"}),
 		latency: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "hookledger_attempt_duration_seconds",
 			Help:    "Time from the start of a request to the end of its answer, or of the attempt.",
@@ -39,12 +39,12 @@ func newMetrics(reg prometheus.Registerer, inUse func() int, window int) (*metri
 }
 
 // attempt counts an ended attempt: its failure's code, or else its status; total is in microseconds.
-func (m *metrics) attempt(state string, code domain.ErrorCode, status int, total int64) {
+func (m *metrics) attempt(state domain.HealthState, code domain.ErrorCode, status int, total int64) {
 	outcome := string(code)
 	if code == "" {
 		outcome = strconv.Itoa(status)
 	}
-	m.attempts.WithLabelValues(outcome, state).Inc()
+	m.attempts.WithLabelValues(outcome, string(state)).Inc()
 	if total > 0 {
 		m.latency.Observe(float64(total) / 1e6)
 	}

@@ -34,10 +34,6 @@ func (a *attempt) observe(r *result, ended time.Time, unrecorded error) {
 }
 
 // count counts an attempt that has ended; total is in microseconds.
-func (d *Delivery) count(due domain.Due, code domain.ErrorCode, status int, total int64) {
-	state := ""
-	if d.cfg.State != nil {
-		state = d.cfg.State(due.Tenant, due.Endpoint)
-	}
-	d.metrics.attempt(state, code, status, total)
+func (a *attempt) count(code domain.ErrorCode, status int, total int64) {
+	a.d.metrics.attempt(a.it.state, code, status, total)
 }

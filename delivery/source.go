@@ -222,7 +222,8 @@ type item struct {
 	context.Context // of the subscription
 	due             domain.Due
 	lane            *lane
-	host            *host // that it goes to; nil: not known
+	host            *host              // that it goes to; nil: not known
+	state           domain.HealthState // of its endpoint when it was taken; empty: not known
 	late            bool
 
 	// The handler writes these before it settles the item.

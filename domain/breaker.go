@@ -132,10 +132,10 @@ func (s *Slowdown) quicken(most int) {
 
 // Gate is what the endpoint's health lets through at a time. A disabled endpoint's deliveries are held by that.
 func (h *Health) Gate(now time.Time) Gate {
-	var g Gate
 	if h == nil {
-		return g
+		return Gate{State: HealthHealthy}
 	}
+	var g Gate
 	switch h.Breaker.at(now) {
 	case BreakerOpen:
 		g = Gate{Hold: HoldBreakerOpen, Since: h.Breaker.Since, Until: h.Breaker.Until, Because: h.Breaker.By}
@@ -147,5 +147,6 @@ func (h *Health) Gate(now time.Time) Gate {
 	if s := &h.Slowdown; now.Before(s.Until) && s.Until.After(g.Until) {
 		g = Gate{Hold: HoldSlowedDown, Since: s.Since, Until: s.Until, Because: s.Asked}
 	}
+	g.State = h.StateAt(now)
 	return g
 }

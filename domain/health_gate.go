@@ -14,6 +14,7 @@ const (
 
 // Gate is what an endpoint's health lets through at a time. The zero Gate lets everything through.
 type Gate struct {
+	State   HealthState
 	Hold    string    // empty, HoldBreakerOpen or HoldSlowedDown: nothing starts
 	Since   time.Time // of the hold
 	Until   time.Time // when the hold ends by itself at the latest

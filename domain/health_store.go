@@ -56,6 +56,14 @@ func (h *Health) Keep(r *Record) bool {
 	return true
 }
 
+// Clone gives a copy that shares nothing with it that changes.
+func (h *Health) Clone() *Health {
+	c := *h
+	c.Changes = slices.Clone(h.Changes)
+	c.Minutes5, c.Hour, c.Day = h.Minutes5.clone(), h.Hour.clone(), h.Day.clone()
+	return &c
+}
+
 // Encode gives an endpoint's health as Restore takes it: the same bytes for the same fold.
 func (h *Health) Encode() ([]byte, error) { return json.Marshal(h) }
 

@@ -153,7 +153,7 @@ func TestHealth_FromHealthyToFailingAndBack(t *testing.T) {
 	}
 	p.attempts(domain.DefaultHealthConfig().Places, 200)
 	p.says("healthy closed", nil)
-	if g := p.health().Gate(p.now); g != (domain.Gate{}) {
+	if g := p.health().Gate(p.now); g != (domain.Gate{State: domain.HealthHealthy}) {
 		t.Fatalf("nothing is held back in the end: %+v", g)
 	}
 }

@@ -154,6 +154,14 @@ func (r *ring) drop(size int) int {
 	return n
 }
 
+func (r ring) clone() ring {
+	r.slots = slices.Clone(r.slots)
+	for i := range r.slots {
+		r.slots[i].codes = slices.Clone(r.slots[i].codes)
+	}
+	return r
+}
+
 // stale says that nothing of the ring lies in its window any more.
 func (r *ring) stale(now time.Time, size int, width time.Duration) bool {
 	n := len(r.slots)

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"math/bits"
 	"sync"
 
 	"hookledger/domain"
@@ -9,34 +10,40 @@ import (
 )
 
 const (
-	// aheadRecords is how many records are read on at once, and how near two misses must be to be one after the other.
-	// Positions are not dense: how far that is, the distance between an event's own two records says.
+	// aheadRecords is about how many records a region of the ledger has. Positions are not dense: how far that is, the
+	// distance between an event's own two records says.
 	aheadRecords = 1024
-	// aheadChunks are held at most: what was posted on many connections at once stands interleaved on the ledger, and is
-	// asked for one post after the other. So far ahead of what was read a miss may be, to go on there.
-	aheadChunks = 16
-	// aheadBytes bounds what is held, by the size of the bodies and recordOverhead.
+	// aheadBytes bounds what is held, by the size of the bodies and recordOverhead, and aheadChunks the reads that
+	// brought it: what was posted on many connections at once stands interleaved on the ledger, among what became of it,
+	// and is asked for one post after the other.
 	aheadBytes     = 16 << 20
+	aheadChunks    = 64
 	recordOverhead = 1 << 10
-	// Once half of the chunks are held, 1 in aheadShare of their events must have been asked for: else reading on does not
-	// pay, and rests for aheadRest records.
-	aheadShare = 16
-	aheadRest  = 8 * aheadChunks * aheadRecords
+	// leastMisses of one region make it worth reading; the number doubles, up to mostMisses, while less than 1 in
+	// aheadWaste of what is held was asked for, once aheadJudge reads are held, and is leastMisses again when 1 in
+	// aheadPays was.
+	leastMisses = 2
+	mostMisses  = 64
+	aheadJudge  = 8
+	aheadWaste  = 16
+	aheadPays   = 4
+	// aheadRegions bounds the regions whose misses are counted.
+	aheadRegions = 256
 )
 
-// ahead reads on. Who works off a backlog asks for events about in the order in which the ledger has them; one
-// sequential read then costs far less than a search for each. It holds records as they stand, sealed, and hands each
-// out once. It is safe for concurrent use: whoever misses while one reads waits for what that one brings.
+// ahead reads regions of the ledger of which more than one event is asked for. Who works off a backlog asks for events
+// about in the order in which the ledger has them; one sequential read then costs far less than a search for each. It
+// holds records as they stand, sealed, and hands each out once. It is safe for concurrent use: whoever asks while one
+// reads waits for what that one brings.
 type ahead struct {
 	reader ledger.Reader
 
 	mu     sync.Mutex // guards all below
 	held   map[bodyKey]heldRecord
-	chunks []*chunk        // that were read, the oldest first
-	bytes  int             // of all chunks
-	last   domain.Position // of the last miss that was searched for
-	next   domain.Position // where reading goes on; 0: it does not
-	rest   domain.Position // up to here it does not begin again
+	chunks []*chunk // that were read, the oldest first
+	bytes  int      // of all chunks
+	misses map[region]misses
+	enough int // misses of a region
 }
 
 type heldRecord struct {
@@ -50,19 +57,23 @@ type chunk struct {
 	bytes        int
 }
 
-func newAhead(r ledger.Reader) *ahead { return &ahead{reader: r, held: map[bodyKey]heldRecord{}} }
+// region is the n-th part of the ledger of so many positions.
+type region struct{ size, n domain.Position }
 
-// take gives the event's EventReceived if it was read, or is now: when most of the chunk before was asked for, a miss
-// reads on.
-func (a *ahead) take(ctx context.Context, k bodyKey) *domain.Record {
+type misses struct {
+	count int
+	low   domain.Position // the lowest of them
+}
+
+func newAhead(r ledger.Reader) *ahead {
+	return &ahead{reader: r, held: map[bodyKey]heldRecord{}, misses: map[region]misses{}, enough: leastMisses}
+}
+
+// take gives the event's EventReceived if it was read.
+func (a *ahead) take(k bodyKey) *domain.Record {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	r := a.pop(k)
-	if r == nil && a.next != 0 && 2*a.newest().left <= a.newest().events {
-		a.read(ctx)
-		r = a.pop(k)
-	}
-	return r
+	return a.pop(k)
 }
 
 func (a *ahead) pop(k bodyKey) *domain.Record {
@@ -75,69 +86,69 @@ func (a *ahead) pop(k bodyKey) *domain.Record {
 	return h.Record
 }
 
-// newest is the chunk that was read last; there is one while a.next is not 0.
-func (a *ahead) newest() *chunk { return a.chunks[len(a.chunks)-1] }
-
 // missed says where an event was that had to be searched for: at and routed are the positions of its first two records.
-// A miss ahead of what was read goes on reading; where nothing was, two near each other begin it.
-func (a *ahead) missed(ctx context.Context, at, routed domain.Position) {
+// When that was so for enough events near it, what stands there is read.
+func (a *ahead) missed(ctx context.Context, k bodyKey, at, routed domain.Position) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	within := func(p domain.Position, records domain.Position) bool { return at > p && (at-p)/records < routed-at }
-	began := within(a.last, aheadRecords) && at > a.rest
-	a.last = at
-	switch {
-	case a.next != 0 && at <= a.next:
-		return // among what was read
-	case a.next != 0 && within(a.next, aheadChunks*aheadRecords):
-		if a.wasted() {
-			a.next, a.rest = 0, at+aheadRest*(routed-at)
-			return
+	if a.pop(k) != nil {
+		return // it was read while it was searched for
+	}
+	size := domain.Position(aheadRecords) << bits.Len64(uint64(routed-at-1)) // events of about one size share regions
+	r := region{size, at / size}
+	m, counted := a.misses[r]
+	if m.count++; !counted || at < m.low {
+		m.low = at
+	}
+	if m.count < a.enough {
+		if !counted && len(a.misses) >= aheadRegions {
+			clear(a.misses)
 		}
-	case began:
-		a.next = at
-	default:
+		a.misses[r] = m
 		return
 	}
-	a.read(ctx)
-}
-
-// wasted says that nearly nothing of what is held was asked for.
-func (a *ahead) wasted() bool {
-	events, left := 0, 0
-	for _, c := range a.chunks {
-		events, left = events+c.events, left+c.left
+	delete(a.misses, r)
+	after := m.low - 1 // positions to read behind are a record's, or right below one
+	if dense := routed-at == 1; dense {
+		after = max(r.n*size, 1) - 1
 	}
-	return len(a.chunks) >= aheadChunks/2 && (events-left)*aheadShare < events
+	a.read(ctx, after, (r.n+1)*size)
+	a.judge()
 }
 
-// read brings the events of the next chunk. Reading on only saves searches: where it fails, whoever asks searches, and
-// gets the ledger's error.
-func (a *ahead) read(ctx context.Context) {
-	c, n := &chunk{}, 0
-	a.chunks = append(a.chunks, c)
-	for r, err := range a.reader.ReadAll(ctx, a.next) {
-		if err != nil {
-			a.next = 0
+// read brings the events behind the one position and before the other. Reading on only saves searches: where it fails,
+// whoever asks searches, and gets the ledger's error.
+func (a *ahead) read(ctx context.Context, after, end domain.Position) {
+	c := &chunk{}
+	for r, err := range a.reader.ReadAll(ctx, after) {
+		if err != nil || r.Position >= end || c.bytes >= aheadBytes/2 {
 			break
 		}
-		a.next = r.Position
 		if f, ok := r.Fact.(*domain.EventReceived); ok {
 			a.held[bodyKey{r.Tenant, r.Stream.ID()}] = heldRecord{r, c}
 			c.events++
 			c.bytes += f.Size + recordOverhead
 		}
-		if n++; n == aheadRecords || c.bytes >= aheadBytes/2 {
-			break
-		}
-	}
-	if c.events*8 < n || n == 0 {
-		a.next = 0 // few events among the records, or the ledger's end: searching is cheaper
 	}
 	c.left = c.events
+	a.chunks = append(a.chunks, c)
 	a.bytes += c.bytes
 	for len(a.chunks) > aheadChunks || len(a.chunks) > 1 && a.bytes > aheadBytes {
 		a.forget()
+	}
+}
+
+// judge makes reading rarer where hardly anything that was read is asked for, and lets it be where it is.
+func (a *ahead) judge() {
+	events, left := 0, 0
+	for _, c := range a.chunks {
+		events, left = events+c.events, left+c.left
+	}
+	switch used := events - left; {
+	case used*aheadPays >= events:
+		a.enough = leastMisses
+	case len(a.chunks) >= aheadJudge && used*aheadWaste < events:
+		a.enough = min(2*a.enough, mostMisses)
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -71,18 +73,27 @@ func TestABacklogIsReadInOrderNotSearchedFor(t *testing.T) {
 	}
 }
 
-// dense is a ledger of n events: the i-th was received at position 2i+1 and routed behind it.
-type dense struct {
+// rows is a ledger of n events: each is received and routed, and followed by other records. Positions are wide apart.
+type rows struct {
 	ledger.Reader
-	n int
+	t           *testing.T
+	n           int
+	every, wide domain.Position // records an event, positions a record
 }
 
-func (d dense) ReadAll(_ context.Context, after domain.Position) iter.Seq2[*domain.Record, error] {
+// at is the position of the i-th event's first record.
+func (l rows) at(i int) domain.Position { return domain.Position(i)*l.every*l.wide + l.wide }
+
+func (l rows) ReadAll(_ context.Context, after domain.Position) iter.Seq2[*domain.Record, error] {
+	if after%l.wide != 0 && (after+1)%l.wide != 0 {
+		l.t.Errorf("%d is no position to read behind: there are records at multiples of %d", after, l.wide)
+	}
 	return func(yield func(*domain.Record, error) bool) {
-		for p := after + 1; p <= domain.Position(2*d.n); p++ {
+		for p := after/l.wide*l.wide + l.wide; p < l.at(l.n); p += l.wide {
 			r := &domain.Record{Position: p, Tenant: "acme", Fact: &domain.EventRouted{}}
-			if p%2 == 1 {
-				r.Stream, r.Fact = domain.EventStream("acme", fmt.Sprint(p/2)), &domain.EventReceived{Size: 300}
+			if nth := p/l.wide - 1; nth%l.every == 0 {
+				r.Stream = domain.EventStream("acme", fmt.Sprint(nth/l.every))
+				r.Fact = &domain.EventReceived{Size: 300}
 			}
 			if !yield(r, nil) {
 				return
@@ -92,17 +103,17 @@ func (d dense) ReadAll(_ context.Context, after domain.Position) iter.Seq2[*doma
 }
 
 // searched asks for events in order, and says how many were not read on.
-func (d dense) searched(t *testing.T, asked []int) (n int) {
-	t.Helper()
-	a := newAhead(d)
+func (l rows) searched(asked []int) (n int) {
+	l.t.Helper()
+	a := newAhead(l)
 	for _, i := range asked {
-		at := domain.Position(2*i + 1)
-		switch r := a.take(t.Context(), bodyKey{"acme", fmt.Sprint(i)}); {
+		at, k := l.at(i), bodyKey{"acme", fmt.Sprint(i)}
+		switch r := a.take(k); {
 		case r == nil:
 			n++
-			a.missed(t.Context(), at, at+1)
+			a.missed(l.t.Context(), k, at, at+l.wide)
 		case r.Position != at:
-			t.Fatalf("event %d: got position %d", i, r.Position)
+			l.t.Fatalf("event %d: got position %d", i, r.Position)
 		}
 	}
 	return n
@@ -117,8 +128,31 @@ func TestAnInterleavedBacklogIsReadInOrderNotSearchedFor(t *testing.T) {
 		round, in := i/(posts*each), i%(posts*each)
 		asked = append(asked, round*posts*each+in%each*posts+in/each)
 	}
-	if got := (dense{n: len(asked)}).searched(t, asked); got > len(asked)/50 {
-		t.Errorf("%d of %d events were searched for", got, len(asked))
+	for _, l := range []rows{{every: 2, wide: 1}, {every: 2, wide: 700}, {every: 7, wide: 1}, {every: 7, wide: 700}} {
+		l.t, l.n = t, len(asked)
+		if got := l.searched(asked); got > len(asked)/25 {
+			t.Errorf("%d records an event, %d positions a record: %d of %d events were searched for", l.every, l.wide, got,
+				len(asked))
+		}
+	}
+}
+
+// What is due at about one time stands in any order: whoever was posted within some seconds comes next.
+func TestAJumbledBacklogIsReadInOrderNotSearchedFor(t *testing.T) {
+	t.Parallel()
+	const n, within, seed = 40_000, 3000, 7
+	rng := rand.New(rand.NewPCG(seed, 0))
+	due := make([]int, n)
+	for i := range due {
+		due[i] = i + rng.IntN(within)
+	}
+	asked := make([]int, n)
+	for i := range asked {
+		asked[i] = i
+	}
+	slices.SortStableFunc(asked, func(a, b int) int { return due[a] - due[b] })
+	if got := (rows{t: t, n: n, every: 7, wide: 1}).searched(asked); got > n/25 {
+		t.Errorf("seed %d: %d of %d events were searched for", seed, got, n)
 	}
 }
 
@@ -129,7 +163,7 @@ func TestWhatIsAskedForFarApartIsNotReadOn(t *testing.T) {
 	for i := 0; i < 60_000; i += 100 {
 		asked = append(asked, i)
 	}
-	if got := (dense{n: 60_000}).searched(t, asked); got < len(asked)*3/4 {
+	if got := (rows{t: t, n: 60_000, every: 2, wide: 1}).searched(asked); got < len(asked)*3/4 {
 		t.Errorf("of %d events only %d were searched for: the ledger was read on for them", len(asked), got)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"hookledger/domain"
+	"hookledger/ledger"
 )
 
 // MaxBatch is the number of posts that PostBatch takes.
@@ -67,6 +68,7 @@ func (in *Ingest) PostBatch(ctx context.Context, posts []Post) []Result {
 	wg.Go(func() { postInLine(line, results, post) })
 	for range min(batchAppends, len(heads)) {
 		wg.Go(func() {
+			ledger.GrowStack()
 			for {
 				n := int(taken.Add(1)) - 1
 				if n >= len(heads) {

@@ -79,7 +79,7 @@ func (b *Bodies) Event(ctx context.Context, tenant, event string) (domain.EventB
 
 // find gives an event's EventReceived, from what was read on or by a search.
 func (b *Bodies) find(ctx context.Context, k bodyKey) (*domain.Record, *domain.EventReceived, error) {
-	if rec := b.ahead.take(ctx, k); rec != nil {
+	if rec := b.ahead.take(k); rec != nil {
 		if received, ok := rec.Fact.(*domain.EventReceived); ok {
 			return rec, received, nil
 		}
@@ -88,7 +88,7 @@ func (b *Bodies) find(ctx context.Context, k bodyKey) (*domain.Record, *domain.E
 	if err != nil {
 		return nil, nil, err
 	}
-	b.ahead.missed(ctx, first.record.Position, first.position)
+	b.ahead.missed(ctx, k, first.record.Position, first.position)
 	return first.record, first.received, nil
 }
 

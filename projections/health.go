@@ -40,13 +40,6 @@ func (h *Health) Gate(tenant, endpoint string, now time.Time) domain.Gate {
 	return h.fold.Health(tenant, endpoint).Gate(now)
 }
 
-// State is how an endpoint is now.
-func (h *Health) State(tenant, endpoint string) string {
-	h.mu.RLock()
-	defer h.mu.RUnlock()
-	return string(h.fold.Health(tenant, endpoint).StateAt(h.now()))
-}
-
 // apply folds one record. What was stored may hold more than the rows do, where these stopped at a record: none counts
 // twice.
 func (h *Health) apply(r *domain.Record) {

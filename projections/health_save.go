@@ -58,12 +58,14 @@ func (h *Health) keep(one *domain.Health, r *domain.Record) keptHealth {
 
 // savedHealth is a fold on its way into the rows.
 type savedHealth struct {
-	at    checkpoint
-	rest  []byte
-	rows  map[domain.EndpointKey][]byte
-	gone  []domain.EndpointKey
-	kept  []keptHealth
-	dirty []*domain.Health
+	at     checkpoint
+	held   healthRest
+	rest   []byte // held, encoded
+	copies []*domain.Health
+	rows   map[domain.EndpointKey][]byte // copies, encoded
+	gone   []domain.EndpointKey
+	kept   []keptHealth
+	dirty  []*domain.Health // of which copies are
 }
 
 // due says that it is time to store the fold.
@@ -73,31 +75,37 @@ func (h *Health) due() bool {
 	return h.now().Sub(h.saved) >= saveEvery || len(h.kept) > 1000
 }
 
-// take encodes what changed since the last time.
-func (h *Health) take() (*savedHealth, error) {
+// take gives what changed since the last time. Deliveries wait for the lock meanwhile: it copies, and encodes nothing.
+func (h *Health) take() *savedHealth {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.saved = h.now()
-	s := &savedHealth{at: h.at, rows: map[domain.EndpointKey][]byte{}, gone: h.gone, kept: h.kept}
+	s := &savedHealth{at: h.at, gone: h.gone, kept: h.kept}
 	for one := range h.dirty {
-		b, err := one.Encode()
-		if err != nil {
-			return nil, fmt.Errorf("encode the health of %s: %w", one.Endpoint, err)
-		}
-		s.rows[domain.EndpointKey{Tenant: one.Tenant, Endpoint: one.Endpoint}] = b
 		s.dirty = append(s.dirty, one)
+		s.copies = append(s.copies, one.Clone())
 	}
-	var err error
-	s.rest, err = json.Marshal(healthRest{Config: h.fold.Config, Open: h.fold.Open(nil), Between: h.fold.Between(),
-		Todo: h.todo.pending()})
-	if err != nil {
-		return nil, fmt.Errorf("encode what follows: %w", err)
-	}
+	s.held = healthRest{Config: h.fold.Config, Open: h.fold.Open(nil), Between: h.fold.Between(), Todo: h.todo.pending()}
 	// By the time of the records and not by the clock: whoever folds old ones has the windows of their time.
 	past := fromMicros(h.at.at).Add(-2 * clockSkew)
 	h.fold.Endpoints(func(one *domain.Health) { one.Forget(past) })
 	h.dirty, h.gone, h.kept = map[*domain.Health]struct{}{}, nil, nil
-	return s, nil
+	return s
+}
+
+// encode makes the rows of it.
+func (s *savedHealth) encode() (err error) {
+	s.rows = make(map[domain.EndpointKey][]byte, len(s.copies))
+	for _, one := range s.copies {
+		key := domain.EndpointKey{Tenant: one.Tenant, Endpoint: one.Endpoint}
+		if s.rows[key], err = one.Encode(); err != nil {
+			return fmt.Errorf("encode the health of %s: %w", one.Endpoint, err)
+		}
+	}
+	if s.rest, err = json.Marshal(s.held); err != nil {
+		return fmt.Errorf("encode what follows: %w", err)
+	}
+	return nil
 }
 
 // giveBack takes what could not be stored as changed again.
@@ -115,8 +123,12 @@ func (h *Health) giveBack(s *savedHealth) {
 // save stores what changed since the last time, in a transaction of its own: wherever it stands, the ledger behind it
 // is folded again at the next start.
 func (h *Health) save(ctx context.Context, w *writer) (err error) {
-	s, err := h.take()
-	if err != nil || s.at.position == 0 {
+	s := h.take()
+	if s.at.position == 0 {
+		return nil
+	}
+	if err := s.encode(); err != nil {
+		h.giveBack(s)
 		return err
 	}
 	if err := w.exec(ctx, "BEGIN IMMEDIATE"); err != nil {

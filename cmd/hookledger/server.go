@@ -163,7 +163,7 @@ func startServer(ctx context.Context, cfg serverConfig) (_ *server, err error) {
 		if deliver, err = delivery.New(delivery.Config{Store: store, Backlog: s.proj.Backlog(), Endpoints: s.proj.Directory(),
 			Bodies: bodies, Vault: keys, Room: store.Room, Now: now, NewID: newID, Jitter: jitter, Node: nodeName(),
 			Gates: s.proj.Health(), HostLimit: hostLimit(s.proj.Directory()), Strained: newStrain(), Window: cfg.Window,
-			Egress: cfg.Egress, Logger: s.log, Metrics: registry, State: s.proj.Health().State,
+			Egress: cfg.Egress, Logger: s.log, Metrics: registry,
 			Observer: spans.attempts()}); err != nil {
 			return nil, err
 		}
