@@ -172,7 +172,8 @@ type api struct {
 	huma      huma.API
 	creating  tenantLocks // held while an endpoint is created
 	later     []func()    // what is documented once all schemas are described
-	openapi   []byte      // the document, written once all routes are there
+	// openapi is the document. It is written when somebody asks for it: that takes longer than all else of a start.
+	openapi func() ([]byte, error)
 }
 
 // New makes the API's handler. It starts nothing; a request's context ends the streams of records, so a server that

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -18,7 +19,7 @@ import (
 
 const securityScheme = "api_key"
 
-// build makes the API with all its routes, and writes the document.
+// build makes the API with all its routes, and their document.
 func build(cfg Config) (*api, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
@@ -59,12 +60,16 @@ func build(cfg Config) (*api, error) {
 	for _, document := range a.later {
 		document()
 	}
+	a.openapi = sync.OnceValues(a.writeOpenAPI)
+	return a, nil
+}
+
+func (a *api) writeOpenAPI() ([]byte, error) {
 	doc, err := json.MarshalIndent(a.huma.OpenAPI(), "", " ")
 	if err != nil {
 		return nil, fmt.Errorf("write the OpenAPI document: %w", err)
 	}
-	a.openapi = append(doc, '\n')
-	return a, nil
+	return append(doc, '\n'), nil
 }
 
 // document is the document's head.
@@ -158,9 +163,14 @@ func tenantParam(rt *route) *huma.Param {
 
 func ptr[T any](v T) *T { return &v }
 
-func (a *api) serveOpenAPI(w http.ResponseWriter, _ *http.Request) {
+func (a *api) serveOpenAPI(w http.ResponseWriter, r *http.Request) {
+	doc, err := a.openapi()
+	if err != nil {
+		a.fail(w, r, err)
+		return
+	}
 	w.Header().Set("Content-Type", "application/vnd.oai.openapi+json;version=3.1")
-	_, _ = w.Write(a.openapi) // a client that went away misses nothing
+	_, _ = w.Write(doc) // a client that went away misses nothing
 }
 
 // docs shows the document with assets that are compiled in.
@@ -175,7 +185,7 @@ func OpenAPI(version string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return a.openapi, nil
+	return a.openapi()
 }
 
 func statusText(code int) string { return strconv.Itoa(code) }
