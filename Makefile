@@ -4,6 +4,9 @@ GO            ?= go
 TOOLS         ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/hookledger-tools
 GOLANGCI      := 2.15.0
 REDOCLY       := 2.77.0
+N8N           ?= 2.41.1
+N8N_NODE      := 24.21.0
+N8N_DIR        = $(TOOLS)/n8n-$(N8N)
 LINTER        := $(TOOLS)/golangci-lint-$(GOLANGCI)/golangci-lint
 RACE_PACKAGES ?= ./ledger/... ./vault/... ./ingest/... ./projections/... ./delivery/... ./replays/... ./followups/... ./retire/... ./sources/... ./audit/...
 # What walks through every file operation one after the other has no race to find, and takes minutes under the detector.
@@ -16,10 +19,10 @@ ESDB          ?= 127.0.0.1:22113
 FUZZTIME      ?= 60s
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test race lint vet kill kill-eventstore id-race faults simulate replay mutants fuzz bench bench-pages bench-eventstore verify openapi golden ci clean
+.PHONY: help build demo test race lint vet kill kill-eventstore id-race faults simulate replay mutants fuzz bench bench-pages bench-eventstore verify n8n profile openapi golden ci clean
 
 help: ## list the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/hookledger
 	$(GO) build -trimpath -o bin/hookledger ./cmd/hookledger
@@ -45,6 +48,12 @@ fuzz: ## fuzz each fuzz target for FUZZTIME
 
 bench: ## measure the binary on loopback, beside a bare net/http client
 	$(GO) run ./cmd/hookledger bench
+
+profile: ## measure, and show where serve's CPU time goes; bin/cpu.pprof also serves go build -pgo
+	@mkdir -p bin; dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
+		$(GO) run ./cmd/hookledger bench --runs 1 -n 60000 --cpu-profiles "$$dir" && \
+		$(GO) tool pprof -proto -output bin/cpu.pprof "$$dir"/serve-*.pprof 2> /dev/null && \
+		$(GO) tool pprof -top -cum -nodecount 60 bin/cpu.pprof
 
 bench-pages: ## measure pages of a history of ATTEMPTS attempts; takes minutes, and 0.5 GB of TMPDIR for each million
 	HOOKLEDGER_BENCH_ATTEMPTS=$(ATTEMPTS) $(GO) test -run '^$$' -bench BenchmarkPage -benchtime 1000x -timeout 60m \
@@ -84,6 +93,20 @@ verify: ## verify what a real server sends: v1 with the npm package of Standard 
 	mkdir -p $(TOOLS)/node && cp docs/examples/node/*.mjs docs/examples/node/package*.json $(TOOLS)/node/
 	cd $(TOOLS)/node && npm ci --silent --no-audit --no-fund
 	HOOKLEDGER_NODE=$(TOOLS)/node $(GO) test -count=1 -run TestWhatIsSentVerifies -v .
+
+n8n: $(N8N_DIR)/installed ## send to the workflow of docs/n8n.md in a real n8n, version N8N, installed the first time: 2.5 GB
+	HOOKLEDGER_N8N=$(N8N_DIR)/node_modules/.bin/n8n $(GO) test -count=1 -timeout=30m -run TestInARealN8N -v .
+
+n8n $(N8N_DIR)/installed: export PATH := $(N8N_DIR)/node/node_modules/node/bin:$(PATH)
+
+# n8n wants xlsx, which reads spreadsheets, from a host of its own; the registry has 0.18.5. Of the install scripts only
+# that of sqlite3 is needed: it takes a built one from GitHub, or else builds it.
+$(N8N_DIR)/installed:
+	mkdir -p $(N8N_DIR)/node
+	npm install --silent --no-audit --no-fund --prefix $(N8N_DIR)/node node@$(N8N_NODE)
+	echo '{"private": true, "dependencies": {"n8n": "$(N8N)"}, "overrides": {"xlsx": "0.18.5"}}' > $(N8N_DIR)/package.json
+	cd $(N8N_DIR) && npm install --silent --no-audit --no-fund --ignore-scripts && npm rebuild --silent sqlite3
+	touch $@
 
 openapi: ## lint the OpenAPI document of a real server
 	npm install --silent --no-audit --no-fund --prefix $(TOOLS)/redocly @redocly/cli@$(REDOCLY)

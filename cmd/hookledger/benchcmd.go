@@ -17,7 +17,7 @@ import (
 type benching struct {
 	n, runs, endpoints, pending int
 	latency                     time.Duration
-	subjects, dir               string
+	subjects, dir, cpuProfiles  string
 	store                       storeFlags
 	withReplay, withNeighbour   bool
 }
@@ -58,6 +58,7 @@ also says how many appends a delivery takes, and compares the store with a bare 
 		"measure the latency to a healthy endpoint alone and beside hung and failing ones, and nothing else")
 	f.store.add(c)
 	flags.StringVar(&f.dir, "dir", "", "folder for the data directories (default: the one for temporary files)")
+	flags.StringVar(&f.cpuProfiles, "cpu-profiles", "", "folder for a CPU profile of each serve that is started")
 	return c
 }
 
@@ -80,7 +81,7 @@ func (a *app) bench(ctx context.Context, f *benching) error {
 	}
 	cfg := bench.Config{Binary: binary, Dir: f.dir, N: f.n, Runs: f.runs, Endpoints: f.endpoints,
 		ReceiverLatency: f.latency,
-		NewSubjects:     f.subjects == "new", Pending: f.pending, Say: a.note,
+		NewSubjects:     f.subjects == "new", Pending: f.pending, CPUProfiles: f.cpuProfiles, Say: a.note,
 		CountRecords: func(ctx context.Context, dataDir string) (int64, error) { return countRecords(ctx, dataDir, store) },
 		Bar:          func(title string, total int64) bench.Bar { return output.NewProgress(a.err, title, total) }}
 	if store.remote() {

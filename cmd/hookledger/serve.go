@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -34,6 +35,7 @@ type serveFlags struct {
 	traces      tracesConfig
 	logFormat   string
 	logLevel    string
+	cpuProfile  string
 }
 
 func newServe(a *app) *cobra.Command {
@@ -75,17 +77,23 @@ Requests go to public addresses only; --allow-cidr adds networks of yours, and -
 	f.traces.add(c)
 	flags.StringVar(&f.logFormat, "log-format", "text", "text or json")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
+	flags.StringVar(&f.cpuProfile, "cpu-profile", "", "file for where the CPU time went, for go tool pprof")
 	asSetting(flags, "data-dir", "listen", "admin-listen", "tls-cert", "tls-key", "allow-cidr", "allow-port", "dev",
 		"deliver",
 		"window", "low-water", "log-format", "log-level")
 	return c
 }
 
-func (a *app) serve(cmd *cobra.Command, f *serveFlags) error {
+func (a *app) serve(cmd *cobra.Command, f *serveFlags) (err error) {
 	cfg, err := a.serverConfig(f)
 	if err != nil {
 		return err
 	}
+	profiled, err := profileCPU(f.cpuProfile)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, profiled()) }()
 	if f.dev {
 		cfg.Logger.Warn("--dev: any endpoint may name this machine; never use it where others can register endpoints")
 	}

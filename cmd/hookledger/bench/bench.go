@@ -19,6 +19,7 @@ type Config struct {
 	ReceiverLatency time.Duration // before each answer
 	NewSubjects     bool          // each event is about a new subject
 	Pending         int           // for RunPending
+	CPUProfiles     string        // folder for a profile of each serve; empty: none
 	// Elsewhere is where the ledger stands if not in the data directories; nil: there.
 	Elsewhere *Elsewhere
 
@@ -28,6 +29,8 @@ type Config struct {
 	Bar func(title string, total int64) Bar
 	// Say tells a person how it goes.
 	Say func(format string, args ...any)
+
+	profiles int // that were begun
 }
 
 // Bar shows progress.

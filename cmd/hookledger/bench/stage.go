@@ -60,6 +60,10 @@ func (s *stage) startServe(ctx context.Context, args ...string) error {
 	if s.cfg.Elsewhere != nil {
 		env = s.cfg.Elsewhere.Env
 	}
+	if s.cfg.CPUProfiles != "" {
+		s.cfg.profiles++
+		args = append(args, "--cpu-profile", filepath.Join(s.cfg.CPUProfiles, fmt.Sprintf("serve-%d.pprof", s.cfg.profiles)))
+	}
 	if s.serve, err = start(ctx, s.cfg.Binary, env, append([]string{"serve", "--data-dir", s.dataDir, "--listen",
 		s.serveAddr, "--allow-cidr", "127.0.0.0/8", "--log-level", "warn"}, args...)...); err != nil {
 		return err
