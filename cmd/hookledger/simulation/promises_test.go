@@ -110,7 +110,7 @@ func (w *world) verify() {
 		}
 		w.tally.interrupted += d.interrupted
 	}
-	w.tally.events = len(w.acked)
+	w.tally.events, w.tally.crossed = len(w.acked), w.ledger.crossed
 	w.rebuilt()
 }
 
@@ -135,7 +135,7 @@ func (w *world) rebuilt() {
 
 // tally is what a world came to see.
 type tally struct {
-	events, deliveries, requests, succeeded, exhausted, interrupted, crashes int
+	events, deliveries, requests, succeeded, exhausted, interrupted, crashes, crossed int
 }
 
 var adding sync.Mutex
@@ -150,9 +150,10 @@ func (t *tally) add(o tally) {
 	t.exhausted += o.exhausted
 	t.interrupted += o.interrupted
 	t.crashes += o.crashes
+	t.crossed += o.crossed
 }
 
 func (t *tally) String() string {
-	return fmt.Sprintf("%d events, %d deliveries (%d succeeded, %d exhausted), %d requests, %d crashes, %d attempts interrupted",
-		t.events, t.deliveries, t.succeeded, t.exhausted, t.requests, t.crashes, t.interrupted)
+	return fmt.Sprintf("%d events, %d deliveries (%d succeeded, %d exhausted), %d requests, %d crashes, %d attempts interrupted, %d crossed",
+		t.events, t.deliveries, t.succeeded, t.exhausted, t.requests, t.crashes, t.interrupted, t.crossed)
 }

@@ -6,8 +6,8 @@
 //
 // A seed fixes what happens to the world and when. It does not fix how goroutines take their turns.
 //
-//	go test ./cmd/hookledger/simulation                       HOOKLEDGER_SEEDS=5000 for more
-//	HOOKLEDGER_SEED=7 go test -v ./cmd/hookledger/simulation  that one
+//	go test ./cmd/hookledger/simulation                       HOOKLEDGER_SEEDS=5000, or 501-1000, for more
+//	HOOKLEDGER_SEED=7 go test -v ./cmd/hookledger/simulation  that one; -count=50 for as many ways to take turns
 package simulation
 
 import (
@@ -50,29 +50,43 @@ var (
 )
 
 func TestSimulation(t *testing.T) {
-	first, n := uint64(1), seedsOfATest
-	if text := os.Getenv("HOOKLEDGER_SEEDS"); text != "" {
-		if _, err := fmt.Sscan(text, &n); err != nil || n < 1 {
-			t.Fatalf("HOOKLEDGER_SEEDS=%q is no number of seeds", text)
-		}
-	}
-	if text := os.Getenv("HOOKLEDGER_SEED"); text != "" {
-		if _, err := fmt.Sscan(text, &first); err != nil {
-			t.Fatalf("HOOKLEDGER_SEED=%q is no number", text)
-		}
-		n = 1
-	}
+	first, last := seeds(t)
 	var total tally
 	t.Run("seeds", func(t *testing.T) {
-		for i := range uint64(n) {
-			t.Run(fmt.Sprintf("HOOKLEDGER_SEED=%d", first+i), func(t *testing.T) {
+		for seed := first; seed <= last; seed++ {
+			t.Run(fmt.Sprintf("HOOKLEDGER_SEED=%d", seed), func(t *testing.T) {
 				t.Parallel()
 				dir := t.TempDir()
-				synctest.Test(t, func(t *testing.T) { total.add(simulate(t, first+i, dir)) })
+				synctest.Test(t, func(t *testing.T) { total.add(simulate(t, seed, dir)) })
 			})
 		}
 	})
-	t.Logf("%d seeds: %v", n, &total)
+	t.Logf("seeds %d to %d: %v", first, last, &total)
+}
+
+// seeds are those that the environment asks for.
+func seeds(t *testing.T) (first, last uint64) {
+	first, last = 1, seedsOfATest
+	if text := os.Getenv("HOOKLEDGER_SEEDS"); text != "" {
+		from, to, between := strings.Cut(text, "-")
+		if !between {
+			from, to = "1", text
+		}
+		var err1, err2 error
+		first, err1 = strconv.ParseUint(from, 10, 64)
+		last, err2 = strconv.ParseUint(to, 10, 64)
+		if err1 != nil || err2 != nil || last < first {
+			t.Fatalf("HOOKLEDGER_SEEDS=%q is no number of seeds, and no range such as 501-1000", text)
+		}
+	}
+	if text := os.Getenv("HOOKLEDGER_SEED"); text != "" {
+		one, err := strconv.ParseUint(text, 10, 64)
+		if err != nil {
+			t.Fatalf("HOOKLEDGER_SEED=%q is no number", text)
+		}
+		return one, one
+	}
+	return first, last
 }
 
 // world is what a seed makes: a disk, a network with receivers, people, and one life of the product after the other.
@@ -145,11 +159,11 @@ func (w *world) step() {
 	case n < 76:
 		w.restart()
 	case n < 82:
-		w.retry()
+		w.retry(w.delivery(""))
 	case n < 86:
 		w.ask("POST", "/v1/endpoints/"+w.endpoint()+"/disable", struct{}{})
 	case n < 91:
-		w.ask("POST", "/v1/endpoints/"+w.endpoint()+"/enable", struct{}{})
+		w.enable(w.endpoint())
 	case n < 94:
 		w.replay()
 	case n < 96:
@@ -308,19 +322,33 @@ func (w *world) register() {
 func (w *world) host() string     { return w.hosts[w.rng.IntN(len(w.hosts))] }
 func (w *world) endpoint() string { return w.ids[w.host()] }
 
-// retry asks for a retry of one of the newest deliveries.
-func (w *world) retry() {
-	a := w.ask("GET", "/v1/deliveries?limit=50", nil)
+// delivery picks one of the newest deliveries that the filter names; empty: there is none.
+func (w *world) delivery(filter string) string {
+	a := w.ask("GET", "/v1/deliveries?limit=50"+filter, nil)
 	var list struct{ Data []struct{ ID string } }
 	if err := json.Unmarshal(a.body, &list); err != nil || a.status != http.StatusOK {
 		w.t.Errorf("deliveries are not listed: %d %s", a.status, a.body)
-		return
 	}
 	if len(list.Data) == 0 {
-		return
+		return ""
 	}
-	w.ask("POST", "/v1/deliveries/"+list.Data[w.rng.IntN(len(list.Data))].ID+"/retry",
-		map[string]any{"force": w.rng.IntN(3) == 0})
+	return list.Data[w.rng.IntN(len(list.Data))].ID
+}
+
+func (w *world) retry(delivery string) {
+	if delivery != "" {
+		w.ask("POST", "/v1/deliveries/"+delivery+"/retry", map[string]any{"force": w.rng.IntN(3) == 0})
+	}
+}
+
+// enable enables an endpoint. Who does it may ask for a retry in the same moment, while what waits is not yet read.
+func (w *world) enable(endpoint string) {
+	filter := []string{"&status=held", "&status=exhausted"}[w.rng.IntN(2)]
+	delivery := w.delivery(filter + "&endpoint_id=" + endpoint)
+	w.ask("POST", "/v1/endpoints/"+endpoint+"/enable", struct{}{})
+	if w.rng.IntN(2) == 0 {
+		w.retry(delivery)
+	}
 }
 
 // replay sends what an endpoint was to get to it, or to another one.

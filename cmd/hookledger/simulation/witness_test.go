@@ -21,6 +21,7 @@ type witness struct {
 	intents map[string][]*intent
 	removed map[string]bool   // endpoints
 	ordered map[string]*order // by endpoint
+	crossed int               // attempts at ordered endpoints that went before one that a person reopened in that moment
 	broken  []string
 }
 
@@ -28,37 +29,18 @@ type witness struct {
 type delivered struct {
 	*domain.Delivery
 	id, endpoint, event string
-	routed              bool // to an ordered endpoint, at this place
-	place               int
+	line                *order // that it stands in, nil for none
+	place               int    // in that line
+	records             []*domain.Record
 	undecided           string // an outcome whose decision has not come yet
 	due                 time.Time
 	succeeded           bool // at some time
+	confirmed           bool // a 2xx came, be it after the end
+	holds               bool // it was exhausted, and others wait behind it
 	manual              bool
-	interrupted         int // attempts
+	reopened            time.Time // by a person, when nobody waited behind it any more, and not begun again since
+	interrupted         int       // attempts
 	starting            *domain.AttemptStarted
-}
-
-// order is what an ordered endpoint gets, in the order of the ledger.
-type order struct {
-	waits bool // behind an exhausted delivery
-	queue []*delivered
-	front int // all before it has ended for good
-}
-
-// before gives the delivery that d must wait for, nil for none.
-func (o *order) before(d *delivered) *delivered {
-	for o.front < len(o.queue) {
-		switch s := o.queue[o.front].Status; {
-		case s == domain.StatusSucceeded, s == domain.StatusCancelled, s == domain.StatusExhausted && !o.waits:
-			o.front++
-			continue
-		}
-		break
-	}
-	if o.front < d.place {
-		return o.queue[o.front]
-	}
-	return nil
 }
 
 // intent is a request that the ledger allows.
@@ -111,8 +93,7 @@ func (w *witness) record(r *domain.Record) {
 			d := &delivered{Delivery: domain.NewDelivery(), id: m.Delivery, endpoint: m.Endpoint, event: r.Stream.ID()}
 			w.deliveries[m.Delivery] = d
 			if o := w.ordered[m.Endpoint]; o != nil {
-				d.place, o.queue = len(o.queue), append(o.queue, d)
-				d.routed = true
+				d.line, d.place, o.queue = o, len(o.queue), append(o.queue, d)
 			}
 		}
 	case *domain.ReplayPageScheduled:
@@ -137,6 +118,7 @@ func (w *witness) delivery(r *domain.Record) {
 		w.breaks(r, "no routing decision and no replay has named it")
 		return
 	}
+	d.records = append(d.records, r)
 	if d.undecided != "" {
 		switch r.Fact.(type) {
 		case *domain.RetryScheduled, *domain.DeliverySucceeded, *domain.DeliveryExhausted, *domain.DeliveryCancelled:
@@ -156,6 +138,7 @@ func (w *witness) delivery(r *domain.Record) {
 		if !f.Late {
 			d.undecided = "the response"
 		}
+		d.confirmed = d.confirmed || f.Taken()
 	case *domain.AttemptFailed:
 		if !f.Late {
 			d.undecided = "the failure"
@@ -169,12 +152,16 @@ func (w *witness) delivery(r *domain.Record) {
 		d.due = f.DueAt
 	case *domain.RetryRequested:
 		d.due, d.manual = time.Time{}, true
+		if d.released() {
+			d.reopened = r.RecordedAt
+		}
 	case *domain.DeliverySucceeded:
 		d.succeeded = true
 	case *domain.DeliveryExhausted:
 		if want := len(d.Policy.Schedule) + 1; f.Reason == "schedule" && !d.manual && f.Attempts-d.interrupted != want {
 			w.breaks(r, "%d attempts, %d of them interrupted, and the schedule has %d", f.Attempts, d.interrupted, want)
 		}
+		d.holds = d.line != nil && d.line.waits && !d.confirmed
 	}
 	d.Evolve(r)
 }
@@ -192,13 +179,8 @@ func (w *witness) started(r *domain.Record, d *delivered, f *domain.AttemptStart
 	case d.succeeded && !f.Forced:
 		w.breaks(r, "the receiver has confirmed it, and nobody forced it")
 	}
-	if o := w.ordered[d.endpoint]; o != nil && d.routed && !d.manual {
-		// One that a person reopened after its end can cross with the next one's start: docs/adr/0011.
-		if first := o.before(d); first != nil && !first.manual {
-			w.breaks(r, "it overtakes %s, which is %s", first.id, first.Status)
-		}
-	}
-	d.starting = f
+	w.inTurn(r, d)
+	d.starting, d.reopened = f, time.Time{}
 }
 
 func (w *witness) signed(r *domain.Record, d *delivered, f *domain.RequestSigned) {
@@ -236,22 +218,6 @@ func (w *witness) request(endpoint string, r *request) error {
 	}
 	it.seen = true
 	return domain.Verify(w.keys[endpoint], r.id, strconv.FormatInt(r.timestamp, 10), r.signatures, []byte(r.body), r.at)
-}
-
-// stuck names the exhausted deliveries that hold up an ordered endpoint.
-func (w *witness) stuck() []string {
-	var ids []string
-	for endpoint, o := range w.ordered {
-		if !o.waits || w.removed[endpoint] {
-			continue
-		}
-		for _, d := range o.queue { // one that had succeeded holds it up as well, where it was forced again and failed
-			if d.Status == domain.StatusExhausted {
-				ids = append(ids, d.id)
-			}
-		}
-	}
-	return ids
 }
 
 // open names the deliveries that have no end: nothing was decided that ends them.
