@@ -87,17 +87,18 @@ type Slowdown struct {
 	Asked ulid.ULID `json:"asked,omitzero"`
 }
 
-// overloaded are the statuses by which a receiver, or what stands before it, says that it is too much.
-func overloaded(status int) bool {
+// overloaded are the statuses by which a receiver, or what stands before it, says that it is too much. In SMTP it is 421
+// that says so (RFC 5321, section 4.2.3); 502 to 504 are about commands there.
+func overloaded(status int, mail bool) bool {
+	if mail {
+		return status == 421
+	}
 	return status == 429 || status == 502 || status == 503 || status == 504
 }
 
 // slow halves the places of an endpoint that says it is too much. Of the attempts that were in flight together only the
 // first does, for the others don't know of it yet.
 func (s *Slowdown) slow(r *Record, v *verdict, inFlight, most int) {
-	if !overloaded(v.status) {
-		return
-	}
 	if v.retryAfter > 0 {
 		until := r.RecordedAt.Add(min(v.retryAfter, maxPause))
 		if until.After(s.Until) {

@@ -93,6 +93,7 @@ type Health struct {
 		DisableAfter *Duration `json:"disable_after,omitempty"`
 		MaxInFlight  int       `json:"max_in_flight,omitempty"`
 		Channel      bool      `json:"channel,omitempty"`
+		Mail         bool      `json:"mail,omitempty"` // the statuses are SMTP's
 	} `json:"own,omitzero"`
 	Removed bool `json:"-"`
 	Told    struct {
@@ -274,7 +275,9 @@ func (h *Health) failed(r *Record, v *verdict, c *HealthConfig) []FollowUp {
 		h.First = seen(r)
 	}
 	h.LastFailure, h.LastCode = seen(r), v.text()
-	h.Slowdown.slow(r, v, h.InFlight, h.places(c))
+	if overloaded(v.status, h.Own.Mail) {
+		h.Slowdown.slow(r, v, h.InFlight, h.places(c))
+	}
 	if h.State == HealthDisabled {
 		return nil
 	}
@@ -339,6 +342,7 @@ func (h *Health) places(c *HealthConfig) int {
 
 func (h *Health) configured(c *EndpointConfig) {
 	h.Own.DisableAfter, h.Own.MaxInFlight, h.Own.Channel = c.DisableAfter, c.MaxInFlight, c.IsChannel()
+	h.Own.Mail = c.Kind == EndpointEmail
 }
 
 func (h *Health) disabled(r *Record, reason string, evidence ulid.ULID) []FollowUp {

@@ -213,6 +213,24 @@ func TestHealth_OccasionalErrorsNeverTrip(t *testing.T) {
 	p.says("healthy closed", nil)
 }
 
+// TestHealth_MailSlowsDown: what slows an endpoint down over HTTP says in SMTP that a command is not known, and what
+// says there that it is too much is no status of HTTP's.
+func TestHealth_MailSlowsDown(t *testing.T) {
+	t.Parallel()
+	for kind, slowed := range map[string]map[int]bool{
+		domain.EndpointEmail: {421: true}, domain.EndpointWebhook: {429: true, 502: true, 503: true, 504: true},
+	} {
+		for _, status := range []int{421, 429, 450, 500, 502, 503, 504} {
+			p := newPatient(t)
+			p.endpoint(&domain.EndpointReconfigured{Config: domain.EndpointConfig{Kind: kind}})
+			p.answer(p.begin(), status, 0)
+			if g := p.health().Gate(p.now); (g.Because != ulid.ULID{}) != slowed[status] {
+				t.Errorf("%s, %d: %+v", kind, status, g)
+			}
+		}
+	}
+}
+
 func TestHealth_SlowsDown(t *testing.T) {
 	t.Parallel()
 	p := newPatient(t)

@@ -16,7 +16,7 @@ import (
 const (
 	// healthFold is raised by whoever changes how health is folded or stored: what older versions stored is then folded
 	// anew.
-	healthFold = 1
+	healthFold = 2
 	// saveEvery is how often the fold is stored: what came since is folded again after a crash.
 	saveEvery = 10 * time.Second
 )

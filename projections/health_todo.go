@@ -3,6 +3,7 @@ package projections
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -15,7 +16,7 @@ const maxPending = 100_000
 
 // todo is what follows from what was folded and is not done yet, oldest first.
 type todo struct {
-	list    []*followUp // those that are over are taken off when they come first
+	list    []*followUp // those that are over are taken off when they come first, or are most
 	fresh   []*followUp // those that were not given to anybody in this life
 	ids     map[ulid.ULID]*followUp
 	decides map[domain.EndpointKey]*followUp // those that disable
@@ -67,6 +68,11 @@ func (t *todo) remove(e *followUp) {
 	for len(t.list) > 0 && t.list[0].over {
 		t.list[0] = nil
 		t.list = t.list[1:]
+	}
+	// Behind one that is not over for long, those that are would stay for as long.
+	if len(t.list) > 2*len(t.ids)+1000 {
+		t.list = slices.DeleteFunc(t.list, func(e *followUp) bool { return e.over })
+		t.fresh = slices.DeleteFunc(t.fresh, func(e *followUp) bool { return e.over })
 	}
 }
 
