@@ -11,6 +11,8 @@ const (
 	// greed bounds an endpoint's attempts under way to this many times the places that are free: one endpoint alone
 	// comes to three quarters of the window, and however many crowd in, the next one finds a place.
 	greed = 3
+	// leastSweep is how many lanes there are, at least, when those of removed endpoints are looked for.
+	leastSweep = 1024
 	// maxPark bounds how long a lane rests for its rate or its gate, so that a change is seen soon.
 	maxPark = time.Second
 )
@@ -69,6 +71,7 @@ type lanes struct {
 	sickInFlight   int // of the lanes that are sick
 	replayInFlight int // of replays
 	all            map[domain.EndpointKey]*lane
+	sweepAt        int                          // lanes
 	sites          map[domain.EndpointKey]*site // by the key without a replay
 	hosts          map[hostKey]*host
 	crowded        map[*host]struct{} // at which lanes wait
@@ -84,7 +87,7 @@ type lanes struct {
 func newLanes(cfg *Config) *lanes {
 	return &lanes{window: cfg.Window, perEndpoint: cfg.MaxInFlightPerEndpoint, endpoints: cfg.Endpoints,
 		backlog: cfg.Backlog, gates: cfg.Gates, hostLimit: cfg.HostLimit, ease: newEase(cfg.Window, cfg.Strained),
-		all: map[domain.EndpointKey]*lane{}, sites: map[domain.EndpointKey]*site{}, byTenant: map[string]*tenantRound{},
+		all: map[domain.EndpointKey]*lane{}, sweepAt: leastSweep, sites: map[domain.EndpointKey]*site{}, byTenant: map[string]*tenantRound{},
 		hosts: map[hostKey]*host{}, crowded: map[*host]struct{}{}}
 }
 
@@ -92,6 +95,9 @@ func newLanes(cfg *Config) *lanes {
 func (s *lanes) activate(key domain.EndpointKey) {
 	l := s.all[key]
 	if l == nil {
+		if len(s.all) >= s.sweepAt {
+			s.sweep()
+		}
 		t := s.byTenant[key.Tenant]
 		if t == nil {
 			t = &tenantRound{}
@@ -289,6 +295,20 @@ func (s *lanes) rouse() bool {
 		s.admitTo(h)
 	}
 	return s.tenants.len() > before
+}
+
+// sweep forgets the lanes that rest for ever because their endpoints were removed; once half as many more have come, it
+// looks again.
+func (s *lanes) sweep() {
+	for _, l := range s.all {
+		if l.place != placeIdle || l.inFlight > 0 {
+			continue
+		}
+		if e, known := s.endpoints.Endpoint(l.key.Tenant, l.key.Endpoint); !known || e.Removed {
+			s.forget(l)
+		}
+	}
+	s.sweepAt = max(leastSweep, len(s.all)+len(s.all)/2)
 }
 
 func (s *lanes) forget(l *lane) {
