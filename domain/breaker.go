@@ -87,8 +87,8 @@ type Slowdown struct {
 	Asked ulid.ULID `json:"asked,omitzero"`
 }
 
-// overloaded are the statuses by which a receiver, or what stands before it, says that it is too much. In SMTP it is 421
-// that says so (RFC 5321, section 4.2.3); 502 to 504 are about commands there.
+// overloaded are the statuses by which a receiver, or what stands before it, says that it is too much. In SMTP 421
+// says so (RFC 5321, section 4.2.3), and 502 to 504 are about commands.
 func overloaded(status int, mail bool) bool {
 	if mail {
 		return status == 421
