@@ -94,7 +94,7 @@ verify: ## verify what a real server sends: v1 with the npm package of Standard 
 	cd $(TOOLS)/node && npm ci --silent --no-audit --no-fund
 	HOOKLEDGER_NODE=$(TOOLS)/node $(GO) test -count=1 -run TestWhatIsSentVerifies -v .
 
-n8n: $(N8N_DIR)/installed ## send to the workflow of docs/n8n.md in a real n8n, version N8N, installed the first time: 2.5 GB
+n8n: $(N8N_DIR)/installed ## send to the workflow of docs/n8n.md in a real n8n, version N8N, installed the first time: 3 GB
 	HOOKLEDGER_N8N=$(N8N_DIR)/node_modules/.bin/n8n $(GO) test -count=1 -timeout=30m -run TestInARealN8N -v .
 
 n8n $(N8N_DIR)/installed: export PATH := $(N8N_DIR)/node/node_modules/node/bin:$(PATH)
