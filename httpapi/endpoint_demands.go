@@ -260,10 +260,16 @@ func (a *api) keepSecrets(ctx context.Context, tenant string, n *newSecrets) err
 // discard destroys what was kept for a decision that was not taken, and gives the error that it was not taken for. It
 // leaves everything where that is not certain.
 func (a *api) discard(ctx context.Context, n *newSecrets, signing domain.Signing, cause error) error {
-	if domain.Code(cause) == "" && !errors.Is(cause, ledger.ErrConflict) {
+	var refused *Problem
+	if domain.Code(cause) == "" && !errors.As(cause, &refused) && !errors.Is(cause, ledger.ErrConflict) {
 		return cause
 	}
-	errs := []error{cause}
+	return errors.Join(cause, a.destroyKept(ctx, n, signing))
+}
+
+// destroyKept destroys what was kept, and is on no ledger.
+func (a *api) destroyKept(ctx context.Context, n *newSecrets, signing domain.Signing) error {
+	var errs []error
 	if signing.KeyID != "" {
 		errs = append(errs, a.Vault.Destroy(ctx, signing.KeyID))
 	}

@@ -126,6 +126,12 @@ func (a *api) createEndpoint(ctx context.Context, c *caller,
 	if err != nil {
 		return nil, a.discard(ctx, given, cfg.Signing, err)
 	}
+	if before && (cfg.Signing.KeyID == "" || cfg.Signing.KeyID != e.Config.Signing.KeyID) {
+		// Another node was asked the same, and was first: what was kept here meanwhile is on no ledger.
+		if err := a.destroyKept(ctx, given, cfg.Signing); err != nil {
+			return nil, err
+		}
+	}
 	if err := a.configAt(ctx, done.Position); err != nil {
 		return nil, err
 	}
