@@ -10,7 +10,7 @@ func TestHealthPage(t *testing.T) {
 	r.run("go build -o hookledger ./cmd/hookledger")
 	r.page(read(t, "docs/health.md"), 8, r.runQuiet)
 	health := "./hookledger endpoint health " + r.last["ep_"]
-	r.expect(health, "failing, breaker open: failures_in_a_row")
+	r.expect(health, "failures_in_a_row")
 	r.expect(health, "10 x 503")
 	r.expect(health, "closed")
 	r.expect("./hookledger endpoint get "+r.last["ep_"], "72h")

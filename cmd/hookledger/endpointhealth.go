@@ -36,7 +36,11 @@ because names records, with the stream that each stands in: hookledger record li
 			if at != "" {
 				path += "?as_of=" + url.QueryEscape(at)
 			}
-			return getOne(cmd, a, c, path, healthColumns())
+			h, err := apiclient.Fetch[apiclient.Health](cmd.Context(), c, path)
+			if err != nil {
+				return err
+			}
+			return a.showHealth(h)
 		}}
 	asOfFlag(c, &when)
 	return c
@@ -73,6 +77,32 @@ func healthColumns() []output.Column[apiclient.Health] {
 	}
 }
 
+// showHealth prints an endpoint's health; as a table its changes are one of their own.
+func (a *app) showHealth(h apiclient.Item[apiclient.Health]) error {
+	columns := healthColumns()
+	if a.printer.Format != output.Table {
+		return output.One(a.printer, columns, h.Raw, h.Value)
+	}
+	columns = slices.DeleteFunc(columns, func(c output.Column[apiclient.Health]) bool { return c.Name == "changes" })
+	if err := output.One(a.printer, columns, h.Raw, h.Value); err != nil || len(h.Value.Changes) == 0 {
+		return err
+	}
+	a.blank()
+	list := output.NewList(a.printer, []output.Column[apiclient.HealthChange]{
+		column("changed_at", func(c apiclient.HealthChange) string { return output.Time(c.At) }),
+		status("state", func(c apiclient.HealthChange) string { return c.State }),
+		column("breaker", func(c apiclient.HealthChange) string { return c.Breaker }),
+		column("reason", func(c apiclient.HealthChange) string { return c.Reason }),
+		{Name: "because", Value: func(c apiclient.HealthChange) string { return output.Join(c.Because) }, Below: true},
+	})
+	for _, c := range slices.Backward(h.Value.Changes) { // the newest first
+		if err := list.Add(nil, c); err != nil {
+			return err
+		}
+	}
+	return list.Close()
+}
+
 func holdOf(h apiclient.Health) string {
 	if h.Hold == nil {
 		return ""
@@ -107,7 +137,7 @@ func windowOf(w apiclient.HealthWindow) string {
 	return out
 }
 
-// changesOfHealth writes the last changes, the newest first.
+// changesOfHealth writes the last changes in one cell, the newest first.
 func changesOfHealth(h apiclient.Health) string {
 	var lines []string
 	for _, c := range slices.Backward(h.Changes) {

@@ -18,7 +18,7 @@ func historyColumns() []output.Column[apiclient.EndpointChange] {
 		column("recorded_at", func(c apiclient.EndpointChange) string { return output.Time(c.RecordedAt) }),
 		column("type", func(c apiclient.EndpointChange) string { return c.Type }),
 		column("actor", func(c apiclient.EndpointChange) string { return c.Actor.Kind + " " + c.Actor.ID }),
-		column("changes", changesOf),
+		{Name: "changes", Value: changesOf, Below: true},
 		detail("position", func(c apiclient.EndpointChange) string { return output.Int(c.Position) }),
 		detail("record_id", func(c apiclient.EndpointChange) string { return c.RecordID }),
 	}

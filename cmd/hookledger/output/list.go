@@ -21,6 +21,7 @@ type Column[T any] struct {
 	Width  int  // that Stream pads to; 0: as it comes
 	Detail bool // not in a list's table, which must fit a terminal
 	Max    int  // of characters in a list's table, which cuts longer ones off; 0: any number
+	Below  bool // in a list's table: under the row, for what no column has room for
 }
 
 // Printer says where data goes, and how.
@@ -38,6 +39,7 @@ type List[T any] struct {
 	stream  bool
 	csv     *csv.Writer
 	table   table.Writer
+	below   []string // the lines under each row of the table
 	n       int
 }
 
@@ -69,13 +71,17 @@ func (l *List[T]) Add(raw json.RawMessage, v T) error {
 		return l.padded(v)
 	}
 	l.begin()
-	row := table.Row{}
+	row, below := table.Row{}, ""
 	for _, c := range l.columns {
-		if !c.Detail {
-			row = append(row, l.short(c, v))
+		switch cell := l.short(c, v); {
+		case c.Below && cell != "":
+			below += "\n" + indent + strings.ReplaceAll(wrapped(cell, l.p.Width-len(indent)), "\n", "\n"+indent)
+		case !c.Detail && !c.Below:
+			row = append(row, cell)
 		}
 	}
 	l.table.AppendRow(row)
+	l.below = append(l.below, below)
 	return nil
 }
 
@@ -97,17 +103,48 @@ func (l *List[T]) Close() error {
 	return write(l.p.Out, l.fitting(l.table.Render())+"\n")
 }
 
-// fitting cuts each line at the terminal's width, where there is one. The table's own limit counts the padding behind
-// the last column, and cuts what would fit.
+// indent is what stands before what is under a row.
+const indent = "  "
+
+// fitting cuts each line at the terminal's width, where there is one, and puts under each what belongs there. The
+// table's own limit counts the padding behind the last column, and cuts what would fit.
 func (l *List[T]) fitting(rendered string) string {
-	if l.p.Width <= 0 {
-		return rendered
-	}
 	lines := strings.Split(rendered, "\n")
 	for i, line := range lines {
-		lines[i] = text.Snip(line, l.p.Width, "…")
+		if l.p.Width > 0 {
+			line = text.Snip(line, l.p.Width, "…")
+		}
+		if row := i - 1; row >= 0 && row < len(l.below) { // the first line is the header
+			line += l.below[row]
+		}
+		lines[i] = line
 	}
 	return strings.Join(lines, "\n")
+}
+
+// wrapped breaks a text between words, so that its lines fit a width; a word that does not is left whole: it is an id
+// or a URL, to be copied. Without a width it is one line.
+func wrapped(s string, width int) string {
+	if width <= 0 {
+		return s
+	}
+	var b strings.Builder
+	used := 0
+	for word := range strings.FieldsSeq(s) {
+		n := text.StringWidthWithoutEscSequences(word)
+		switch {
+		case used == 0:
+		case used+1+n > width:
+			b.WriteByte('\n')
+			used = 0
+		default:
+			b.WriteByte(' ')
+			used++
+		}
+		b.WriteString(word)
+		used += n
+	}
+	return b.String()
 }
 
 func (l *List[T]) line(raw json.RawMessage) error {
@@ -189,7 +226,7 @@ func (l *List[T]) begin() {
 	l.table = newTable()
 	head := table.Row{}
 	for _, c := range l.columns {
-		if !c.Detail {
+		if !c.Detail && !c.Below {
 			head = append(head, l.p.Paint.Bold(heading(c.Name)))
 		}
 	}
@@ -212,7 +249,8 @@ func (l *List[T]) short(c Column[T], v T) string {
 	return l.cell(c, v)
 }
 
-// One writes a single resource: in a table, one line for each column that has a value.
+// One writes a single resource: in a table, one line for each column that has a value, and more where the terminal has
+// no room for it.
 func One[T any](p *Printer, columns []Column[T], raw json.RawMessage, v T) error {
 	switch p.Format {
 	case JSON:
@@ -229,9 +267,17 @@ func One[T any](p *Printer, columns []Column[T], raw json.RawMessage, v T) error
 		return l.Close()
 	}
 	l := NewList(p, columns)
-	t := newTable()
+	t, names := newTable(), 0
+	for _, c := range columns {
+		if l.cell(c, v) != "" {
+			names = max(names, len(c.Name)+len("  "))
+		}
+	}
 	for _, c := range columns {
 		if cell := l.cell(c, v); cell != "" {
+			if p.Width > 0 {
+				cell = wrapped(cell, max(p.Width-names, 20))
+			}
 			t.AppendRow(table.Row{p.Paint.Dim(heading(c.Name)), cell})
 		}
 	}

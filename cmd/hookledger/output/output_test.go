@@ -223,3 +223,48 @@ func TestAListsTableIsCutAtTheTerminal(t *testing.T) {
 		t.Error("what is no terminal has no width")
 	}
 }
+
+// TestNothingIsCutThatHasALineOfItsOwn: what stands under a row, and what a single resource holds, goes on in the next
+// line where the terminal ends, between words; an id longer than that stays whole. Other formats know no width.
+func TestNothingIsCutThatHasALineOfItsOwn(t *testing.T) {
+	t.Parallel()
+	columns := []Column[string]{{Name: "id", Value: func(string) string { return "evt_1" }},
+		{Name: "what_was", Below: true, Value: func(s string) string { return s }},
+		{Name: "n", Value: func(string) string { return "7" }}}
+	const long = "url: https://example.com/a/long/one, timeout: 5s -> 20s"
+	for _, c := range []struct {
+		format Format
+		width  int
+		one    bool
+		want   string
+	}{
+		{Table, 0, false, "id     n\nevt_1  7\n  " + long + "\nevt_1  7\n  b\nevt_1  7\n"},
+		{Table, 24, false, "id     n\nevt_1  7\n  url:\n  https://example.com/a/long/one,\n  timeout: 5s -> 20s\n" +
+			"evt_1  7\n  b\nevt_1  7\n"},
+		{CSV, 24, false, "id,what_was,n\nevt_1,\"" + long + "\",7\nevt_1,b,7\nevt_1,,7\n"},
+		{Table, 0, true, "id        evt_1\nwhat was  " + long + "\nn         7\n"},
+		{Table, 40, true, "id        evt_1\nwhat was  url:\n          https://example.com/a/long/one,\n" +
+			"          timeout: 5s -> 20s\nn         7\n"},
+	} {
+		var b bytes.Buffer
+		p := &Printer{Out: &b, Format: c.format, Width: c.width}
+		if c.one {
+			if err := One(p, columns, nil, long); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			l := NewList(p, columns)
+			for _, s := range []string{long, "b", ""} {
+				if err := l.Add(nil, s); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := l.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if b.String() != c.want {
+			t.Errorf("%s, %d columns, one %v:\n%s\nwant\n%s", c.format, c.width, c.one, &b, c.want)
+		}
+	}
+}
