@@ -139,15 +139,24 @@ type api struct {
 // serve starts `hookledger serve --dev` on a free port with a data directory of its own.
 func serve(t *testing.T) *api {
 	t.Helper()
-	dir := t.TempDir()
-	p := start(t, exec.Command(filepath.Join(binaryDir(t), "hookledger"),
-		"serve", "--dev", "--data-dir", dir, "--listen", "127.0.0.1:0"))
-	url := p.await(t, `(http://127\.0\.0\.1:[0-9]+)`)[1]
-	key, err := os.ReadFile(filepath.Join(dir, "admin.key"))
+	a := serveWith(t, nil)
+	key, err := os.ReadFile(filepath.Join(a.dir, "admin.key"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &api{url: url, key: strings.TrimSpace(string(key)), dir: dir, process: p, t: t}
+	a.key = strings.TrimSpace(string(key))
+	return a
+}
+
+// serveWith is serve with more in its environment and more flags; the key is the caller's matter.
+func serveWith(t *testing.T, env []string, flags ...string) *api {
+	t.Helper()
+	dir := t.TempDir()
+	cmd := exec.Command(filepath.Join(binaryDir(t), "hookledger"),
+		append([]string{"serve", "--dev", "--data-dir", dir, "--listen", "127.0.0.1:0"}, flags...)...)
+	cmd.Env = append(os.Environ(), env...)
+	p := start(t, cmd)
+	return &api{url: p.await(t, `(http://127\.0\.0\.1:[0-9]+)`)[1], dir: dir, process: p, t: t}
 }
 
 // call expects a 2xx and decodes the answer.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 
@@ -117,13 +118,16 @@ func (a *app) allSettings(cmd *cobra.Command) ([]setting, error) {
 // offline are the commands that open stores or ports themselves: a setting of theirs is named beside the clients.
 var offline = []string{"bench", "demo", "ledger", "projection", "serve"}
 
-// shown is a flag's value without the brackets that pflag puts around a list.
+// shown is a flag's value without the brackets that pflag puts around a list, and without the login of a URL.
 func shown(f *pflag.Flag) string {
 	if _, list := f.Value.(pflag.SliceValue); list {
 		return strings.Trim(f.Value.String(), "[]")
 	}
-	return f.Value.String()
+	return urlLogin.ReplaceAllString(f.Value.String(), "$1[redacted]@")
 }
+
+// urlLogin is what stands before a URL's host, whether or not it parses.
+var urlLogin = regexp.MustCompile(`^([a-zA-Z][a-zA-Z0-9+.-]*://)[^/?#]*@`)
 
 // topName is the command below the root that c belongs to.
 func topName(c *cobra.Command) string {

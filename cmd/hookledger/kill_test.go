@@ -356,8 +356,8 @@ func (n *node) client(t *testing.T) *apiclient.Client {
 	return c
 }
 
-// records reads the whole ledger over the API, one after the other: after a thousand kills it is millions. A stream that
-// breaks off, as where the machine stood still, is taken up behind its last record.
+// records reads the whole ledger over the API, one after the other: after a thousand kills it is millions. A stream
+// that breaks off, as where the machine stood still, is taken up behind its last record.
 func (n *node) records(t *testing.T) iter.Seq[record] {
 	t.Helper()
 	c := n.client(t)
