@@ -98,7 +98,8 @@ func (w *witness) record(r *domain.Record) {
 		}
 	case *domain.ReplayPageScheduled:
 		for _, p := range f.Pairs {
-			w.deliveries[p.Delivery] = &delivered{Delivery: domain.NewDelivery(), event: p.Event}
+			w.deliveries[p.Delivery] = &delivered{Delivery: domain.NewDelivery(), id: p.Delivery,
+				endpoint: p.Endpoint, event: p.Event}
 		}
 	case *domain.EndpointRemoved:
 		w.removed[r.Stream.ID()] = true
