@@ -34,7 +34,7 @@ takes. Many are sent in batches; each is taken or refused on its own.`,
   generate | hookledger event send - -o ndjson`,
 		Args: func(cmd *cobra.Command, got []string) error {
 			if len(got) > 1 {
-				return usage("the command takes one FILE at most", "see: "+cmd.CommandPath()+" --help")
+				return usage("the command takes one FILE at most", seeHelp(cmd))
 			}
 			return nil
 		},

@@ -125,7 +125,7 @@ func (a *app) report(cmd *cobra.Command, err error) {
 	case errors.As(err, &problem):
 		detail, fix = inFlags(cmd, detail), inFlags(cmd, problem.Fix)
 		if fix == "" && len(problem.Errors) > 0 {
-			fix = "see: " + cmd.CommandPath() + " --help"
+			fix = fixOf(cmd, detail)
 		}
 	case errors.As(err, &bad):
 		fix = bad.fix

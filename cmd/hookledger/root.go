@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 
@@ -48,9 +47,7 @@ have a default. Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 not allowed
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(
 		output.Formats(), cobra.ShellCompDirectiveNoFileComp))
 	a.explain(root)
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usage(err.Error(), "see: "+cmd.CommandPath()+" --help")
-	})
+	root.SetFlagErrorFunc(flagError)
 	root.AddGroup(&cobra.Group{ID: "run", Title: "Run it:"}, &cobra.Group{ID: "use", Title: "Use it:"},
 		&cobra.Group{ID: "check", Title: "Check it:"})
 	add := func(group string, commands ...*cobra.Command) {
@@ -107,8 +104,11 @@ func (a *app) prepare(cmd *cobra.Command) error {
 		return nil
 	}
 	// cobra checks these later, and its errors say nothing of their kind.
-	if err := errors.Join(cmd.ValidateRequiredFlags(), cmd.ValidateFlagGroups()); err != nil {
-		return usage(err.Error(), "see: "+cmd.CommandPath()+" --help")
+	if err := missingFlags(cmd); err != nil {
+		return err
+	}
+	if err := cmd.ValidateFlagGroups(); err != nil {
+		return usage(err.Error(), seeHelp(cmd))
 	}
 	if err := a.load(cmd); err != nil {
 		return err
@@ -119,7 +119,7 @@ func (a *app) prepare(cmd *cobra.Command) error {
 	}
 	format, err := output.Parse(name)
 	if err != nil {
-		return usage(err.Error(), "see: "+cmd.CommandPath()+" --help")
+		return usage(fmt.Sprintf("--output: there is no format %q", name), "give "+choice(output.Formats()))
 	}
 	a.printer = &output.Printer{Out: a.out, Format: format, Paint: output.Paint(output.Colour(a.out, a.getenv)),
 		Width: output.Width(a.out)}
@@ -134,7 +134,7 @@ func group(use, short string, subs ...*cobra.Command) *cobra.Command {
 			if err := cmd.Help(); err != nil {
 				return err
 			}
-			return usage("which of its commands?", "see: "+cmd.CommandPath()+" --help")
+			return usage("which of its commands?", seeHelp(cmd))
 		}}
 	c.AddCommand(subs...)
 	return c
@@ -144,7 +144,7 @@ func noSuchCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	fix := "see: " + cmd.CommandPath() + " --help"
+	fix := seeHelp(cmd)
 	cmd.SuggestionsMinimumDistance = 2
 	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 		fix = "did you mean: " + cmd.CommandPath() + " " + near[0]
@@ -162,6 +162,6 @@ func args(names ...string) cobra.PositionalArgs {
 		if len(names) == 0 {
 			detail = "the command takes no arguments"
 		}
-		return usage(detail, "see: "+cmd.CommandPath()+" --help")
+		return usage(detail, seeHelp(cmd))
 	}
 }

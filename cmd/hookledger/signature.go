@@ -181,7 +181,7 @@ which hookledger endpoint keys shows.`,
 
 func oneFile(cmd *cobra.Command, got []string) error {
 	if len(got) > 1 {
-		return usage("the command takes one FILE at most", "see: "+cmd.CommandPath()+" --help")
+		return usage("the command takes one FILE at most", seeHelp(cmd))
 	}
 	return nil
 }
