@@ -263,7 +263,7 @@ func (k *keeper) complainByCommands() {
 			{"HOOKLEDGER_SECRET=!" + secret, "receive --listen wrong"},
 			{"HOOKLEDGER_MASTER_KEY=" + secret + "x", "serve --listen 127.0.0.1:0 --data-dir " + k.t.TempDir()},
 			{"HOOKLEDGER_MASTER_KEY=" + strings.Repeat("00", 32), "ledger info --data-dir " + k.dir},
-			{"HOOKLEDGER_EVENTSTORE=esdb://u:" + secret + "@127.0.0.1:1",
+			{"HOOKLEDGER_EVENTSTORE=esdb://u:" + secret + "@127.0.0.1:none",
 				"serve --store eventstore --data-dir " + k.t.TempDir()},
 			{"HOOKLEDGER_EVENTSTORE=esdb://u:" + secret + "@127.0.0.1:1", "config show"},
 			{"HOOKLEDGER_OTLP_ENDPOINT=http://u:" + secret + "@127.0.0.1:1", "config show"},
