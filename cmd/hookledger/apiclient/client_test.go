@@ -192,8 +192,8 @@ func TestRecordsReadsLines(t *testing.T) {
 	}
 }
 
-// TestRecordsThatBreakOff: what came whole is given, and the error is that of a server that is gone, not that of another
-// program's answer.
+// TestRecordsThatBreakOff: what came whole is given, and the error is that of a server that is gone, not that of
+// another program's answer.
 func TestRecordsThatBreakOff(t *testing.T) {
 	t.Parallel()
 	c := newTestClient(t, func(w http.ResponseWriter, _ *http.Request) {
