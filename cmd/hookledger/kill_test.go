@@ -234,7 +234,8 @@ type node struct {
 	log  *bytes.Buffer
 }
 
-var httpClient = &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
+// httpClient has time for a machine that stands still: who asks a server that was killed is told at once.
+var httpClient = &http.Client{Timeout: 5 * time.Minute, Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
 
 // startNode starts the binary and returns when it is ready. No breaker holds back what a receiver fails at random: here
 // it is the process that comes and goes.
