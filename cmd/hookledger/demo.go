@@ -41,7 +41,8 @@ With --story it tells, command by command, what one of its users does with it, c
   hookledger demo --story engineer
   hookledger demo --once -o json
   hookledger demo --data-dir ./demo-data
-  hookledger demo --data-dir ./demo-data --store eventstore --eventstore 'esdb://127.0.0.1:2113?tls=false'`,
+  hookledger demo --data-dir ./demo-data --store eventstore \
+    --eventstore 'esdb://127.0.0.1:2113?tls=false'`,
 		Args: args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if tells != "" {

@@ -157,14 +157,19 @@ func newEndpointCreate(a *app, r *remote) *cobra.Command {
 	c := &cobra.Command{Use: "create", Short: "Register an endpoint; its signing secret is shown once",
 		Example: `  hookledger endpoint create --url https://example.com/hook --events "agent.*,cron.failed"
   hookledger endpoint create --url http://localhost:3000/ --events "*" --retry-schedule 1s,5s,1m
-  hookledger endpoint create --url https://example.com/hook --events "cron.*" --ordered --on-exhausted wait
-  hookledger endpoint create --url https://n8n.example.com/webhook/7 --events "*" --header X-Api-Key=@key.txt
-  hookledger endpoint create --url https://example.com/hook --events "*" --secret-file the-secret-it-has.txt
+  hookledger endpoint create --url https://example.com/hook --events "cron.*" \
+    --ordered --on-exhausted wait
+  hookledger endpoint create --url https://n8n.example.com/webhook/7 --events "*" \
+    --header X-Api-Key=@key.txt
+  hookledger endpoint create --url https://example.com/hook --events "*" \
+    --secret-file the-secret-it-has.txt
   hookledger endpoint create --url https://example.com/hook --events "*" --scheme v1a
-  hookledger endpoint create --kind slack --url https://hooks.slack.com/services/T0/B0/x --events "agent.*"
-  hookledger endpoint create --kind telegram --chat-id -1001234567890 --token-file bot.txt --events "cron.*"
-  hookledger endpoint create --kind email --smtp smtp.example.com:587 --from agents@example.com --to ops@example.com \
-    --username agents --password-file smtp.txt --events "cron.failed"`, Args: args(),
+  hookledger endpoint create --kind slack --url https://hooks.slack.com/services/T0/B0/x \
+    --events "agent.*"
+  hookledger endpoint create --kind telegram --chat-id -1001234567890 --token-file bot.txt \
+    --events "cron.*"
+  hookledger endpoint create --kind email --smtp smtp.example.com:587 --from agents@example.com \
+    --to ops@example.com --username agents --password-file smtp.txt --events "cron.failed"`, Args: args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			body, err := f.body(cmd)
 			if err != nil {

@@ -58,7 +58,8 @@ func newEventTypeWrite(a *app, r *remote, update bool) *cobra.Command {
 	var description, schema, example string
 	c := &cobra.Command{Use: "create TYPE", Short: "Register an event type of your own",
 		Example: `  hookledger event-type create order.paid
-  hookledger event-type create order.paid --schema @order.paid.schema.json --example '{"orderId":"o1","total":12.5}'`}
+  hookledger event-type create order.paid --schema @order.paid.schema.json \
+    --example '{"orderId":"o1","total":12.5}'`}
 	if update {
 		c.Use, c.Short = "update TYPE", "Give an event type a new version"
 		c.Example = "  hookledger event-type update order.paid --schema @order.paid.v2.schema.json"

@@ -38,6 +38,19 @@ func TestAFlagSaysWhatItTakes(t *testing.T) {
 	}
 }
 
+// TestASettingSaysWhatItTakes: as the flag does, and with the place where it stands.
+func TestASettingSaysWhatItTakes(t *testing.T) {
+	t.Parallel()
+	a, _, said := testApp(map[string]string{"HOOKLEDGER_WINDOW": "x"}, "")
+	if code := run(t.Context(), []string{"serve"}, a); code != exitUsage {
+		t.Errorf("exit code %d", code)
+	}
+	want := `HOOKLEDGER_WINDOW: "x" is not what it takes` + "\nfix:   give --window a whole number: "
+	if !strings.Contains(said.String(), want) {
+		t.Errorf("it says\n%s", said)
+	}
+}
+
 // TestARefusedValueSaysWhatIsTaken: of what the API refuses without saying what to do.
 func TestARefusedValueSaysWhatIsTaken(t *testing.T) {
 	t.Parallel()

@@ -63,7 +63,7 @@ func newListen(a *app) *cobra.Command {
 command's own, and printed with what the receiver answered. The connection goes out from here; when it breaks
 off, it is taken up again behind the last event. Nothing is retried, and nothing of it is on the ledger.`,
 		Example: `  hookledger listen --forward-to http://localhost:3000/hook
-  hookledger listen --forward-to http://localhost:3000/hook --event agent.* --since 2h`, Args: args(),
+  hookledger listen --forward-to http://localhost:3000/hook --event 'agent.*' --since 2h`, Args: args(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.listen(cmd.Context(), r, f) }}
 	flags := c.Flags()
 	flags.StringVar(&f.forward, "forward-to", "", "URL that gets each event")

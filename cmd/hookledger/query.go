@@ -126,7 +126,8 @@ func newQueryList[T any](a *app, r *remote, what, one, path string, columns []ou
 			"With --all and -o ndjson, json or csv " +
 			"any number of rows is written as they come.",
 		Example: "  hookledger query " + what + " --event \"agent.*\" --received-after 24h --code 5xx --total\n" +
-			"  hookledger query " + what + " --endpoint-id ep_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C --all -o csv > " + one + ".csv",
+			"  hookledger query " + what + " --all -o csv \\\n" +
+			"    --endpoint-id ep_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C > " + one + ".csv",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.connect(r)
 			if err != nil {

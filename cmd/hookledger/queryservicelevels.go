@@ -15,7 +15,7 @@ func newQueryServiceLevels(a *app, r *remote) *cobra.Command {
 	var by []string
 	values := map[string]*string{}
 	c := &cobra.Command{Use: "service-levels", Args: args(),
-		Short: "How long events took from their receipt to their delivery: p50, p95, p99 and the share within a target",
+		Short: "How long events took to their delivery: p50, p95, p99, and the share in time",
 		Long: "How long events took from their receipt to the first success of their delivery, in milliseconds, by the\n" +
 			"month (UTC) of the receipt: p50, p95, p99, and the share within a target. What is exhausted or still open is\n" +
 			"not within; what was cancelled does not count, and what replays deliver neither. Percentiles are exact or up to 0.8 % too\n" +

@@ -40,8 +40,10 @@ once. Tokens and money, and two currencies, are never added.
 It exits 0 only when it balances, and 5 when it does not. The run is kept on the ledger: with the same --id, or at
 the same --as-of, it has the same digest.`,
 		Example: `  hookledger reconcile --period 2026-03 --billing march.csv
-  hookledger reconcile --period 2026-03 --receiver received.csv --endpoint-id ep_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C -o csv
-  hookledger reconcile --period 2026-03-17 --tz Europe/Berlin --agenfleet src_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C
+  hookledger reconcile --period 2026-03 --receiver received.csv \
+    --endpoint-id ep_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C -o csv
+  hookledger reconcile --period 2026-03-17 --tz Europe/Berlin \
+    --agenfleet src_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C
   hookledger reconcile --period 2026-03 --numbers billing-core:100-200 --dry-run`,
 		Args: noSuchCommand, RunE: func(cmd *cobra.Command, _ []string) error { return a.reconcile(cmd, r, f) }}
 	flags := c.Flags()

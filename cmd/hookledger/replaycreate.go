@@ -59,7 +59,8 @@ receiver that drops a webhook-id which it knows drops them, unless it looks at t
 What is selected is fixed at one record of the ledger: what --dry-run shows is what runs later with its as_of and
 digest, whatever comes meanwhile.`,
 		Example: `  hookledger replay create --endpoint-id ep_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C --created-after 2h --dry-run
-  hookledger replay create --endpoint-id ep_OLD --to ep_NEW --reason 'the new receiver begins with all of it'
+  hookledger replay create --endpoint-id ep_OLD --to ep_NEW \
+    --reason 'the new receiver begins with all of it'
   hookledger replay create --status exhausted --created-after 24h --rate 50 --watch`, Args: args(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.createReplay(cmd.Context(), r, f) }}
 	flags := c.Flags()

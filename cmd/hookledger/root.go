@@ -63,6 +63,7 @@ have a default. Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 not allowed
 		newSignature(a), newReconcile(a))
 	root.AddCommand(newConfig(a), newVersion(a))
 	root.Version = version
+	fitHelp(root)
 	return root
 }
 

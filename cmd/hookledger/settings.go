@@ -119,10 +119,10 @@ func (a *app) loadFor(cmd *cobra.Command) (*settings, error) {
 			bad = a.fillSecret(f)
 		case fromEnv.Exists(f.Name) && fromEnv.String(f.Name) != "":
 			out.sources[f.Name] = variable(f.Name)
-			bad = fill(f, fromEnv.Get(f.Name), variable(f.Name))
+			bad = fillFlag(cmd, f, fromEnv.Get(f.Name), variable(f.Name))
 		case fromFile.Exists(f.Name):
 			out.sources[f.Name] = file
-			bad = fill(f, fromFile.Get(f.Name), f.Name+" in "+file)
+			bad = fillFlag(cmd, f, fromFile.Get(f.Name), f.Name+" in "+file)
 		}
 	})
 	return out, bad
@@ -145,11 +145,11 @@ func (a *app) fillSecret(f *pflag.Flag) error {
 	return f.Value.Set(secret.Reveal())
 }
 
-// fill sets a flag as if it had been given; a list of the file sets each of its values.
-func fill(f *pflag.Flag, value any, from string) error {
+// fillFlag sets a flag as if it had been given; a list of the file sets each of its values.
+func fillFlag(cmd *cobra.Command, f *pflag.Flag, value any, from string) error {
 	set := func(v any) error {
 		if err := f.Value.Set(fmt.Sprint(v)); err != nil {
-			return usage(fmt.Sprintf("%s is not valid: %v", from, err), "see: hookledger help")
+			return usage(fmt.Sprintf("%s: %q is not what it takes", from, fmt.Sprint(v)), takes(cmd, f))
 		}
 		return nil
 	}
@@ -166,7 +166,7 @@ func fill(f *pflag.Flag, value any, from string) error {
 		values[i] = fmt.Sprint(v)
 	}
 	if err := slice.Replace(values); err != nil {
-		return usage(fmt.Sprintf("%s is not valid: %v", from, err), "see: hookledger help")
+		return usage(fmt.Sprintf("%s: %v is not what it takes", from, values), takes(cmd, f))
 	}
 	return nil
 }

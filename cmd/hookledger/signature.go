@@ -133,7 +133,8 @@ A timestamp may be 300 s away from now, either way; --at checks against another 
 matches one of the secrets is enough; one of the scheme v1a is checked with the endpoint's public key (whpk_...),
 which hookledger endpoint keys shows.`,
 		Example: `  hookledger signature verify --id msg_1 --timestamp 1614265330 --signature v1,g0hM9... body.json
-  hookledger signature verify --secret whpk_... --id msg_1 --timestamp 1614265330 --signature v1a,hnO3... body.json`,
+  hookledger signature verify --secret whpk_... --id msg_1 \
+    --timestamp 1614265330 --signature v1a,hnO3... body.json`,
 		Args: oneFile,
 		RunE: func(_ *cobra.Command, args []string) error {
 			secret, err := a.neededSecret(s)

@@ -132,7 +132,8 @@ func newSourceTest(a *app, r *remote) *cobra.Command {
 		Long: `Try a source out, from the server: log in and read all that polling would read, or, for a cron source, show
 what a post would become. Nothing is recorded. The exit code is 5 when it does not work.`,
 		Example: `  hookledger source test src_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C
-  hookledger source test src_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C --body '{"job_id": "report", "status": "ok"}'`,
+  hookledger source test src_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C \
+    --body '{"job_id": "report", "status": "ok"}'`,
 		Args: args("ID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			raw, err := a.content("--body", body)

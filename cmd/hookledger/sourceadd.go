@@ -35,9 +35,11 @@ into the server's vault, and are never shown.
 
 Of kind cron, the answer shows the path that the cron system posts to, once.`,
 		Example: `  HOOKLEDGER_SOURCE_PASSWORD_FILE=password hookledger source add --kind agenfleet \
-    --url https://api.agenfleet.ai/api --email bridge@example.com --tz Europe/Berlin --costs-every 1h --currency USD
+    --url https://api.agenfleet.ai/api --email bridge@example.com --tz Europe/Berlin \
+    --costs-every 1h --currency USD
   hookledger source add --kind cron --job nightly-report
-  hookledger source add --kind cron --field jobId=/meta/name --field runId=/meta/run --status PAUSED=error`,
+  hookledger source add --kind cron --field jobId=/meta/name --field runId=/meta/run \
+    --status PAUSED=error`,
 		Args: args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			body, err := f.body(a, cmd)

@@ -16,7 +16,8 @@ func newSourceUpdate(a *app, r *remote) *cobra.Command {
 from HOOKLEDGER_SOURCE_PASSWORD, which --email goes with, or from HOOKLEDGER_SOURCE_API_KEY, as when it was added; the
 old ones are destroyed. A cron source gets a new token with hookledger source rotate-token.`,
 		Example: `  hookledger source update src_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C --every 30s --costs-every 1h
-  hookledger source update src_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C --description 'the cron server in Berlin' --tz Europe/Berlin
+  hookledger source update src_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C \
+    --description 'the cron server in Berlin' --tz Europe/Berlin
   HOOKLEDGER_SOURCE_PASSWORD_FILE=password hookledger source update src_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C \
     --credentials --email bridge@example.com`,
 		Args: args("ID"),

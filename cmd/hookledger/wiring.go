@@ -84,7 +84,7 @@ func nodeName() string {
 // listen opens an address, with TLS where a certificate is given.
 func listen(address, cert, key string) (net.Listener, error) {
 	if (cert == "") != (key == "") {
-		return nil, errors.New("one of --tls-cert and --tls-key is missing: give both, or none for plain HTTP")
+		return nil, usage("one of --tls-cert and --tls-key is missing", "give both, or none for plain HTTP")
 	}
 	l, err := bind(address)
 	if err != nil {

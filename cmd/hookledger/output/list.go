@@ -75,7 +75,7 @@ func (l *List[T]) Add(raw json.RawMessage, v T) error {
 	for _, c := range l.columns {
 		switch cell := l.short(c, v); {
 		case c.Below && cell != "":
-			below += "\n" + indent + strings.ReplaceAll(wrapped(cell, l.p.Width-len(indent)), "\n", "\n"+indent)
+			below += "\n" + indent + strings.ReplaceAll(Wrapped(cell, l.p.Width-len(indent)), "\n", "\n"+indent)
 		case !c.Detail && !c.Below:
 			row = append(row, cell)
 		}
@@ -122,9 +122,9 @@ func (l *List[T]) fitting(rendered string) string {
 	return strings.Join(lines, "\n")
 }
 
-// wrapped breaks a text between words, so that its lines fit a width; a word that does not is left whole: it is an id
+// Wrapped breaks a text between words, so that its lines fit a width; a word that does not is left whole: it is an id
 // or a URL, to be copied. Without a width it is one line.
-func wrapped(s string, width int) string {
+func Wrapped(s string, width int) string {
 	if width <= 0 {
 		return s
 	}
@@ -276,7 +276,7 @@ func One[T any](p *Printer, columns []Column[T], raw json.RawMessage, v T) error
 	for _, c := range columns {
 		if cell := l.cell(c, v); cell != "" {
 			if p.Width > 0 {
-				cell = wrapped(cell, max(p.Width-names, 20))
+				cell = Wrapped(cell, max(p.Width-names, 20))
 			}
 			t.AppendRow(table.Row{p.Paint.Dim(heading(c.Name)), cell})
 		}
