@@ -15,6 +15,10 @@ import (
 // format is the version of Pebble's own files that this binary writes.
 const format = pebble.FormatTableFormatV6
 
+// filterBits of a bloom filter for each key: each append to a new stream asks all tables for it, and one in a thousand
+// then reads a block for nothing.
+const filterBits = 14
+
 // engine gives Pebble's options: bounded memory, few compactions, for values that are appended and never changed.
 func (s *Store) engine() *pebble.Options {
 	o := &pebble.Options{
@@ -54,7 +58,7 @@ func (s *Store) engine() *pebble.Options {
 	}
 	o.TargetFileSizes[0] = 8 << 20
 	for i := range o.Levels {
-		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+		o.Levels[i].FilterPolicy = bloom.FilterPolicy(filterBits)
 		o.Levels[i].BlockSize = 32 << 10
 	}
 	return o

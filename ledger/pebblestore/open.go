@@ -29,7 +29,9 @@ func Open(cfg Config) (_ *Store, err error) {
 	if s.lock, err = d.prepare(); err != nil {
 		return nil, err
 	}
-	s.cache = pebble.NewCache(cfg.CacheBytes)
+	// Pebble takes the memory of its tables of recent writes off the cache: with one that is filled and one that is
+	// written out there would be nothing left, and each look for a stream would read the tables' indexes from the disk.
+	s.cache = pebble.NewCache(cfg.CacheBytes + 2*int64(cfg.MemTableBytes))
 	if err := s.start(d); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the ledger in %s: %w", cfg.Dir, err), s.release())
 	}
