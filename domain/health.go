@@ -342,6 +342,9 @@ func (h *Health) places(c *HealthConfig) int {
 
 func (h *Health) configured(c *EndpointConfig) {
 	h.Own.DisableAfter, h.Own.MaxInFlight, h.Own.Channel = c.DisableAfter, c.MaxInFlight, c.IsChannel()
+	if c.Ordered {
+		h.Own.MaxInFlight = 1
+	}
 	h.Own.Mail = c.Kind == EndpointEmail
 }
 

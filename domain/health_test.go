@@ -231,6 +231,21 @@ func TestHealth_MailSlowsDown(t *testing.T) {
 	}
 }
 
+// TestHealth_AnOrderedEndpointIsQuickAgain: it has one place anyway, so that nothing is held back after a success.
+func TestHealth_AnOrderedEndpointIsQuickAgain(t *testing.T) {
+	t.Parallel()
+	p := newPatient(t)
+	p.endpoint(&domain.EndpointReconfigured{Config: domain.EndpointConfig{Ordered: true}})
+	p.attempts(1, 503)
+	if g := p.health().Gate(p.now); g.Places != 1 {
+		t.Fatalf("it is spared while it says that it is too much: %+v", g)
+	}
+	p.attempts(1, 200)
+	if g := p.health().Gate(p.now); g.Places != 0 {
+		t.Fatalf("a success leaves a bound of %d, and with it a rest behind each attempt", g.Places)
+	}
+}
+
 func TestHealth_SlowsDown(t *testing.T) {
 	t.Parallel()
 	p := newPatient(t)

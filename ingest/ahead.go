@@ -91,8 +91,8 @@ func (a *ahead) pop(k bodyKey) *domain.Record {
 func (a *ahead) missed(ctx context.Context, k bodyKey, at, routed domain.Position) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.pop(k) != nil {
-		return // it was read while it was searched for
+	if a.pop(k) != nil || routed <= at {
+		return // it was read while it was searched for, or the ledger is not as it must be
 	}
 	size := domain.Position(aheadRecords) << bits.Len64(uint64(routed-at-1)) // events of about one size share regions
 	r := region{size, at / size}

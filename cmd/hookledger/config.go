@@ -126,8 +126,8 @@ func shown(f *pflag.Flag) string {
 	return urlLogin.ReplaceAllString(f.Value.String(), "$1[redacted]@")
 }
 
-// urlLogin is what stands before a URL's host, whether or not it parses: a password may have a / that should be %2F. What
-// stands before an @ of the path goes as well.
+// urlLogin is what stands before a URL's host, whether or not it parses: a password may have a / that should be %2F.
+// What stands before an @ of the path goes as well.
 var urlLogin = regexp.MustCompile(`^([a-zA-Z][a-zA-Z0-9+.-]*://).*@`)
 
 // topName is the command below the root that c belongs to.
