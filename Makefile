@@ -49,11 +49,11 @@ fuzz: ## fuzz each fuzz target for FUZZTIME
 bench: ## measure the binary on loopback, beside a bare net/http client
 	$(GO) run ./cmd/hookledger bench
 
-profile: ## measure, and show where serve's CPU time goes; bin/cpu.pprof also serves go build -pgo
-	@mkdir -p bin; dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
+profile: ## measure, show where serve's CPU time goes, and write the profile by which Go builds: docs/adr/0013
+	@dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
 		$(GO) run ./cmd/hookledger bench --runs 1 -n 60000 --cpu-profiles "$$dir" && \
-		$(GO) tool pprof -proto -output bin/cpu.pprof "$$dir"/serve-*.pprof 2> /dev/null && \
-		$(GO) tool pprof -top -cum -nodecount 60 bin/cpu.pprof
+		$(GO) tool pprof -proto -output cmd/hookledger/default.pgo "$$dir"/serve-*.pprof 2> /dev/null && \
+		$(GO) tool pprof -top -cum -nodecount 60 cmd/hookledger/default.pgo
 
 bench-pages: ## measure pages of a history of ATTEMPTS attempts; takes minutes, and 0.5 GB of TMPDIR for each million
 	HOOKLEDGER_BENCH_ATTEMPTS=$(ATTEMPTS) $(GO) test -run '^$$' -bench BenchmarkPage -benchtime 1000x -timeout 60m \
