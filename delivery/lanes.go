@@ -88,8 +88,7 @@ func newLanes(cfg *Config) *lanes {
 	return &lanes{window: cfg.Window, perEndpoint: cfg.MaxInFlightPerEndpoint, endpoints: cfg.Endpoints,
 		backlog: cfg.Backlog, gates: cfg.Gates, hostLimit: cfg.HostLimit, ease: newEase(cfg.Window, cfg.Strained),
 		all: map[domain.EndpointKey]*lane{}, sweepAt: leastSweep, sites: map[domain.EndpointKey]*site{},
-		byTenant: map[string]*tenantRound{},
-		hosts:    map[hostKey]*host{}, crowded: map[*host]struct{}{}}
+		byTenant: map[string]*tenantRound{}, hosts: map[hostKey]*host{}, crowded: map[*host]struct{}{}}
 }
 
 // activate puts an endpoint into the round.

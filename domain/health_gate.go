@@ -14,12 +14,12 @@ const (
 
 // Gate is what an endpoint's health lets through at a time. The zero Gate lets everything through.
 type Gate struct {
-	State   HealthState
-	Hold    string    // empty, HoldBreakerOpen or HoldSlowedDown: nothing starts
-	Since   time.Time // of the hold
-	Until   time.Time // when the hold ends by itself at the latest
-	Places  int       // at most so many attempts in flight; 0: no bound. Of a half-open breaker 1, the probe
-	Because ulid.ULID // the record that caused it
+	State   HealthState // of the endpoint then, for metrics; it decides nothing here
+	Hold    string      // empty, HoldBreakerOpen or HoldSlowedDown: nothing starts
+	Since   time.Time   // of the hold
+	Until   time.Time   // when the hold ends by itself at the latest
+	Places  int         // at most so many attempts in flight; 0: no bound. Of a half-open breaker 1, the probe
+	Because ulid.ULID   // the record that caused it
 }
 
 // Kinds of what follows from an endpoint's records in another stream.

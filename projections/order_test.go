@@ -8,15 +8,21 @@ import (
 	"hookledger/domain"
 )
 
+// newWaitingLine is a ledger with one ordered endpoint, at which others wait behind what is exhausted.
+func newWaitingLine(policy domain.RetryPolicy) *fakeLedger {
+	l := newFakeLedger()
+	l.policies = map[string]domain.RetryPolicy{ep1: policy}
+	l.tenant(ten)
+	l.endpoint(ten, ep1)
+	l.reorder(ten, ep1, true, domain.OnExhaustedWait)
+	return l
+}
+
 // Semantics: behind an exhausted delivery of an ordered endpoint that waits, all others are held, with the reason and
 // since when; over a restart too, and until it is cancelled. One that goes on holds nobody.
 func TestSemanticsBehindAnExhaustedDeliveryTheOthersAreHeld(t *testing.T) {
 	t.Parallel()
-	l := newFakeLedger()
-	l.policies = map[string]domain.RetryPolicy{ep1: {}}
-	l.tenant(ten)
-	l.endpoint(ten, ep1)
-	l.reorder(ten, ep1, true, domain.OnExhaustedWait)
+	l := newWaitingLine(domain.RetryPolicy{})
 	first := l.post(ten, ep1)
 	l.pass(time.Second)
 	second := l.post(ten, ep1)
@@ -68,11 +74,7 @@ func TestSemanticsNobodyOvertakesADeliveryThatIsRetriedRightAfterAStart(t *testi
 		"retrying": {Schedule: []domain.Duration{domain.Duration(24 * time.Hour)}}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			l := newFakeLedger()
-			l.policies = map[string]domain.RetryPolicy{ep1: policy}
-			l.tenant(ten)
-			l.endpoint(ten, ep1)
-			l.reorder(ten, ep1, true, domain.OnExhaustedWait)
+			l := newWaitingLine(policy)
 			first, second := l.post(ten, ep1), l.post(ten, ep1)
 			l.fail(first, l.begin(first), domain.CodeTimeout)
 			p := l.opened(t, nil)
@@ -104,11 +106,7 @@ func TestSemanticsNobodyOvertakesADeliveryThatIsRetriedRightAfterAStart(t *testi
 // Semantics: a delivery that the receiver has confirmed, and whose repeat somebody forced in vain, holds nobody up.
 func TestSemanticsBehindAForcedRepeatThatFailedNobodyWaits(t *testing.T) {
 	t.Parallel()
-	l := newFakeLedger()
-	l.policies = map[string]domain.RetryPolicy{ep1: {}}
-	l.tenant(ten)
-	l.endpoint(ten, ep1)
-	l.reorder(ten, ep1, true, domain.OnExhaustedWait)
+	l := newWaitingLine(domain.RetryPolicy{})
 	first, second := l.post(ten, ep1), l.post(ten, ep1)
 	l.respond(first, l.begin(first), 200)
 	l.retry(first, true)

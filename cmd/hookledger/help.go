@@ -12,16 +12,15 @@ import (
 // helpWidth is how many columns help takes: what a terminal breaks by itself is hard to read.
 const helpWidth = 100
 
-// fitHelp breaks what the help of a command, and of those below it, says.
-func fitHelp(cmd *cobra.Command) {
-	if !cmd.HasParent() { // those below take the root's
-		cmd.SetUsageTemplate(strings.ReplaceAll(cmd.UsageTemplate(), ".FlagUsages",
-			fmt.Sprintf(".FlagUsagesWrapped %d", helpWidth)))
-	}
-	cmd.Long = fill(cmd.Long, helpWidth)
-	for _, c := range cmd.Commands() {
-		fitHelp(c)
-	}
+// fitHelp breaks what the help of the root, and of those below it, says: when it is shown, and not at each start.
+func fitHelp(root *cobra.Command) {
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages",
+		fmt.Sprintf(".FlagUsagesWrapped %d", helpWidth)))
+	show := root.HelpFunc()
+	root.SetHelpFunc(func(cmd *cobra.Command, args []string) {
+		cmd.Long = fill(cmd.Long, helpWidth)
+		show(cmd, args)
+	})
 }
 
 // fill breaks each paragraph of a text into lines of so many columns; one with an indented line stays as it is.

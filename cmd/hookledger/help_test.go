@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -13,7 +14,12 @@ func TestHelpFitsIntoItsColumns(t *testing.T) {
 	a, _, _ := testApp(nil, "")
 	var walk func(*cobra.Command)
 	walk = func(c *cobra.Command) {
-		for line := range strings.SplitSeq(c.Long+"\n"+c.UsageString(), "\n") {
+		var shown bytes.Buffer
+		c.SetOut(&shown)
+		if err := c.Help(); err != nil || !strings.Contains(shown.String(), c.UsageString()) {
+			t.Fatalf("%s: %v\n%s", c.CommandPath(), err, shown.String())
+		}
+		for line := range strings.SplitSeq(shown.String(), "\n") {
 			if n := utf8.RuneCountInString(line); n > helpWidth {
 				t.Errorf("%s: %d columns:\n%s", c.CommandPath(), n, line)
 			}
