@@ -12,7 +12,6 @@ import (
 
 	"hookledger/delivery"
 	"hookledger/domain"
-	"hookledger/ledger"
 	"hookledger/vault"
 )
 
@@ -112,21 +111,6 @@ func demandsOf(c *domain.EndpointConfig) ReceiverDemands {
 		out.Legacy = &LegacySignature{Header: c.Legacy.Header, Prefix: c.Legacy.Prefix}
 	}
 	return out
-}
-
-// newSecrets are values on their way into the vault: what was given, and what of it is kept there already. Decisions
-// are taken again after a conflict; each value is kept once.
-type newSecrets struct {
-	given map[string]domain.Secret
-	kept  map[string]domain.VaultRef
-}
-
-func (n *newSecrets) ref(what, value string) domain.VaultRef {
-	if n.given == nil {
-		n.given, n.kept = map[string]domain.Secret{}, map[string]domain.VaultRef{}
-	}
-	n.given[what] = domain.NewSecret(value)
-	return n.kept[what]
 }
 
 // put writes the demands into the configuration, next to what the endpoint has; nil: it is new. Values that were not
@@ -240,43 +224,6 @@ func (in *ReceiverDemands) putClientCert(cfg, have *domain.EndpointConfig, n *ne
 	cfg.ClientCert = &pair.Shown
 	cfg.ClientCert.Pair = n.ref("client_cert", pem)
 	return nil
-}
-
-// keepSecrets makes the values durable that are not yet.
-func (a *api) keepSecrets(ctx context.Context, tenant string, n *newSecrets) error {
-	for what, value := range n.given {
-		if n.kept[what].KeyID != "" {
-			continue
-		}
-		ref, err := a.Vault.PutSecret(ctx, tenant, value)
-		if err != nil {
-			return err
-		}
-		n.kept[what] = ref
-	}
-	return nil
-}
-
-// discard destroys what was kept for a decision that was not taken, and gives the error that it was not taken for. It
-// leaves everything where that is not certain.
-func (a *api) discard(ctx context.Context, n *newSecrets, signing domain.Signing, cause error) error {
-	var refused *Problem
-	if domain.Code(cause) == "" && !errors.As(cause, &refused) && !errors.Is(cause, ledger.ErrConflict) {
-		return cause
-	}
-	return errors.Join(cause, a.destroyKept(ctx, n, signing))
-}
-
-// destroyKept destroys what was kept, and is on no ledger.
-func (a *api) destroyKept(ctx context.Context, n *newSecrets, signing domain.Signing) error {
-	var errs []error
-	if signing.KeyID != "" {
-		errs = append(errs, a.Vault.Destroy(ctx, signing.KeyID))
-	}
-	for _, ref := range n.kept {
-		errs = append(errs, a.destroy(ctx, ref))
-	}
-	return errors.Join(errs...)
 }
 
 // sameDemands compares what two configurations demand, but for the secret values.

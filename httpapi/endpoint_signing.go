@@ -127,7 +127,8 @@ func (a *api) rotateSecret(ctx context.Context, c *caller, in *rotateInput) (*ro
 			return s.Records(stream, c.tenant, "", ulid.ULID{}, facts...), err
 		})
 	if err != nil {
-		return nil, a.discard(ctx, &newSecrets{}, next, err)
+		a.discard(ctx, err, next.KeyID)
+		return nil, err
 	}
 	if done.Duplicate { // of this append, or of another request's under the same Idempotency-Key at the same moment
 		o, _, err = ledger.Load(ctx, a.Store, stream,
@@ -138,9 +139,7 @@ func (a *api) rotateSecret(ctx context.Context, c *caller, in *rotateInput) (*ro
 	}
 	if next.KeyID != "" && rotatedTo(o.made, next.KeyID) != next.KeyID {
 		// Another request under the same Idempotency-Key was first: our key is on no ledger, and no secret to show.
-		if err := a.Vault.Destroy(ctx, next.KeyID); err != nil {
-			return nil, err
-		}
+		a.discard(ctx, nil, next.KeyID)
 		next = domain.Signing{}
 	}
 	if err := a.configAt(ctx, done.Position); err != nil {

@@ -124,13 +124,12 @@ func (a *api) createEndpoint(ctx context.Context, c *caller,
 			return s.Records(stream, c.tenant, "", ulid.ULID{}, facts...), err
 		})
 	if err != nil {
-		return nil, a.discard(ctx, given, cfg.Signing, err)
+		a.discard(ctx, err, given.keys(cfg.Signing)...)
+		return nil, err
 	}
 	if before && (cfg.Signing.KeyID == "" || cfg.Signing.KeyID != e.Config.Signing.KeyID) {
 		// Another node was asked the same, and was first: what was kept here meanwhile is on no ledger.
-		if err := a.destroyKept(ctx, given, cfg.Signing); err != nil {
-			return nil, err
-		}
+		a.discard(ctx, nil, given.keys(cfg.Signing)...)
 	}
 	if err := a.configAt(ctx, done.Position); err != nil {
 		return nil, err
@@ -260,7 +259,8 @@ func (a *api) updateEndpoint(ctx context.Context, c *caller, in *updateEndpointI
 		return e.Reconfigure(cfg, expected)
 	})
 	if err != nil {
-		return nil, a.discard(ctx, given, domain.Signing{}, err)
+		a.discard(ctx, err, given.keys(domain.Signing{})...)
+		return nil, err
 	}
 	if err := a.configAt(ctx, done.Position); err != nil {
 		return nil, err

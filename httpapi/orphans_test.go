@@ -125,3 +125,102 @@ func (s *stack) gone(c *domain.EndpointConfig) {
 		s.t.Error("no secret was made")
 	}
 }
+
+// leaving is a vault that a client goes away from in the moment before something is destroyed there, and that does
+// nothing for who has gone.
+type leaving struct {
+	Vault
+	leave context.CancelFunc
+}
+
+func (v *leaving) Destroy(ctx context.Context, id string) error {
+	v.leave()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return v.Vault.Destroy(ctx, id)
+}
+
+// refusing answers the append of an endpoint with its error.
+type refusing struct {
+	ledger.Store
+	leave  context.CancelFunc // called first; nil: the client stays
+	err    error
+	beaten domain.EndpointConfig
+}
+
+func (s *refusing) Append(ctx context.Context, stream domain.Stream, expected domain.Revision,
+	records []domain.Record) (ledger.Appended, error) {
+	switch f := records[0].Fact.(type) {
+	case *domain.EndpointRegistered:
+		s.beaten = f.Config
+	case *domain.EndpointSecretRotated:
+		s.beaten = domain.EndpointConfig{Signing: f.Signing}
+	default:
+		return s.Store.Append(ctx, stream, expected, records)
+	}
+	if s.err == nil {
+		return s.Store.Append(ctx, stream, expected, records)
+	}
+	if s.leave != nil {
+		s.leave()
+	}
+	return ledger.Appended{}, s.err
+}
+
+// TestAClientThatGoesAwayLeavesNoSecret: who asked may be gone by the time that its endpoint, or its rotation, is known
+// to be on no ledger; the secrets that were made for it are destroyed all the same. Where nobody knows whether it was
+// written they stay.
+func TestAClientThatGoesAwayLeavesNoSecret(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		err   error
+		early bool // it goes before the append is answered, not after
+		stays bool
+	}{
+		"refused, then gone":              {err: domain.Refuse(domain.KindConflict, "full", "no more", "delete one")},
+		"gone, then beaten":               {err: ledger.ErrConflict, early: true}, // it can't load again
+		"gone before anything was begun":  {err: ledger.ErrUnavailable, early: true},
+		"gone while it was being written": {err: ledger.ErrUnknownOutcome, early: true, stays: true},
+		"the store failed for good":       {err: ledger.ErrClosed, stays: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			store, v := &refusing{}, &leaving{}
+			s := newStack(t, func(c *Config) {
+				store.Store, c.Store = c.Store, store
+				v.Vault, c.Vault = c.Vault, v
+			})
+			admin := s.key("default", domain.RoleAdmin)
+			made := s.endpoint(admin, map[string]any{})
+			store.err = c.err
+			expect := func(ctx context.Context, ask func(context.Context, *caller) error) {
+				t.Helper()
+				ctx, v.leave = context.WithCancel(ctx)
+				defer v.leave()
+				if c.early {
+					store.leave = v.leave
+				}
+				if err := ask(ctx, &caller{key: &domain.APIKey{}, tenant: "default"}); err == nil {
+					t.Fatal("it was done")
+				}
+				if !c.stays {
+					s.gone(&store.beaten)
+				} else if _, err := s.vault.SigningKey(t.Context(), store.beaten.Signing.KeyID); err != nil {
+					t.Errorf("what may be on the ledger is gone: %v", err)
+				}
+			}
+			expect(t.Context(), func(ctx context.Context, by *caller) error {
+				in := &createEndpointInput{Body: EndpointConfig{EventTypes: []string{"*"}}}
+				in.Body.Kind, in.Body.URL = domain.EndpointWebhook, "https://example.com/"
+				in.Body.Headers = map[string]string{"X-Key": "value"}
+				_, err := s.api.createEndpoint(ctx, by, in)
+				return err
+			})
+			expect(t.Context(), func(ctx context.Context, by *caller) error {
+				_, err := s.api.rotateSecret(ctx, by, &rotateInput{ID: made.ID})
+				return err
+			})
+		})
+	}
+}

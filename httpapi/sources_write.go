@@ -8,7 +8,6 @@ import (
 	"errors"
 	"maps"
 	"strconv"
-	"time"
 
 	"github.com/oklog/ulid/v2"
 
@@ -128,7 +127,7 @@ func (a *api) createSource(ctx context.Context, c *caller, in *createSourceInput
 		})
 	if err != nil {
 		if !errors.Is(err, ledger.ErrUnknownOutcome) && d.config.Poll != nil {
-			err = errors.Join(err, a.destroy(ctx, d.config.Poll.Credentials))
+			err = errors.Join(err, a.destroy(ctx, d.config.Poll.Credentials.KeyID))
 		}
 		return nil, err
 	}
@@ -202,16 +201,6 @@ func (a *api) rotateSourceToken(ctx context.Context, c *caller, in *sourcePath) 
 	return out, nil
 }
 
-// destroy lets go of credentials that no source names any more.
-func (a *api) destroy(ctx context.Context, ref domain.VaultRef) error {
-	if ref.KeyID == "" {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-	defer cancel()
-	return a.Vault.Destroy(ctx, ref.KeyID)
-}
-
 // sameSource says whether a repeated request asks for the source that the first one made: the configuration as it was
 // added is compared, whatever it was changed to since. Credentials and tokens are not: they are not shown again.
 func (a *api) sameSource(ctx context.Context, s *domain.Source, want *domain.SourceConfig) error {
@@ -281,10 +270,10 @@ func (a *api) updateSource(ctx context.Context, c *caller, in *updateSourceInput
 		return s.Change(d.config, expected)
 	})
 	if err != nil {
-		return nil, errors.Join(err, a.destroy(ctx, made))
+		return nil, errors.Join(err, a.destroy(ctx, made.KeyID))
 	}
 	if made.KeyID != "" {
-		if err := a.destroy(ctx, old); err != nil {
+		if err := a.destroy(ctx, old.KeyID); err != nil {
 			return nil, err
 		}
 	}
@@ -352,5 +341,5 @@ func (a *api) deleteSource(ctx context.Context, c *caller, in *sourcePath) (*str
 	if err != nil {
 		return nil, err
 	}
-	return nil, a.destroy(ctx, old)
+	return nil, a.destroy(ctx, old.KeyID)
 }
