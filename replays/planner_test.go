@@ -114,6 +114,7 @@ func (n *node) live(rnd *rand.Rand) (at []domain.Position) {
 	type routed struct{ event, endpoint, delivery string }
 	var waiting []routed
 	ids, off := []string{"ep_a", "ep_b", "ep_c", "ep_d"}, map[string]bool{}
+	names := rnd.Perm(90_000) // in no order, and none twice: another event under a name is refused
 	there := 0
 	for i := range 150 {
 		switch op := rnd.IntN(20); {
@@ -135,7 +136,7 @@ func (n *node) live(rnd *rand.Rand) (at []domain.Position) {
 			n.attempt(domain.Due{Tenant: ten, Endpoint: w.endpoint, Delivery: w.delivery, Event: w.event,
 				Revision: domain.NoStream}, []int{200, 200, 500}[rnd.IntN(3)])
 		default:
-			event := name(rnd.IntN(90_000))
+			event := name(names[i])
 			for ep, d := range n.post(event, []string{"agent.status_changed", "cron.completed"}[rnd.IntN(2)], "") {
 				waiting = append(waiting, routed{event, ep, d})
 			}
