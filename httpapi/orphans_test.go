@@ -15,39 +15,86 @@ import (
 	"hookledger/vault"
 )
 
-// rival is a store at which another node is first, in the moment before an endpoint is appended.
+// rival is a store at which another node is first, in the moment before an endpoint or a source is appended.
 type rival struct {
 	ledger.Store
 	first  func()
 	once   sync.Once
-	beaten domain.EndpointConfig // what came too late
+	beaten []string // the keys of what came too late
 }
 
 func (s *rival) Append(ctx context.Context, stream domain.Stream, expected domain.Revision,
 	records []domain.Record) (ledger.Appended, error) {
-	if made, ok := records[0].Fact.(*domain.EndpointRegistered); ok {
+	if keys := secretsOf(records[0].Fact); keys != nil {
 		s.once.Do(func() {
-			s.beaten = made.Config
+			s.beaten = keys
 			s.first()
 		})
 	}
 	return s.Store.Append(ctx, stream, expected, records)
 }
 
-// TestAnEndpointThatAnotherNodeMadeFirstLeavesNoSecret: two nodes are asked under the same Idempotency-Key at the same
-// moment. Who is second answers with the first one's endpoint, or that the key is taken, shows no secret, and leaves
+// secretsOf are the keys that a fact about an endpoint or a source names.
+func secretsOf(f domain.Fact) (ids []string) {
+	switch f := f.(type) {
+	case *domain.EndpointRegistered:
+		ids = []string{f.Config.Signing.KeyID}
+		for _, h := range f.Config.Headers {
+			ids = append(ids, h.Value.KeyID)
+		}
+		if f.Config.Credential != nil {
+			ids = append(ids, f.Config.Credential.KeyID)
+		}
+	case *domain.EndpointSecretRotated:
+		ids = []string{f.Signing.KeyID}
+	case *domain.SourceAdded:
+		ids = []string{f.Config.Poll.Credentials.KeyID}
+	case *domain.SourceChanged:
+		ids = []string{f.Config.Poll.Credentials.KeyID}
+	case *domain.SourceRemoved:
+		ids = []string{}
+	}
+	return ids
+}
+
+// holds expects that the vault has the keys, or has none of them any more.
+func (s *stack) holds(want bool, ids ...string) {
+	s.t.Helper()
+	for _, id := range ids {
+		if id == "" {
+			continue // a destination that signs nothing
+		}
+		var err error
+		if strings.HasPrefix(id, vault.PrefixSigningKey) {
+			_, err = s.vault.SigningKey(s.t.Context(), id)
+		} else {
+			_, err = s.vault.Secret(s.t.Context(), id)
+		}
+		if want && err != nil || !want && !errors.Is(err, vault.ErrErased) {
+			s.t.Errorf("the vault is to hold %s: %v; it says %v", id, want, err)
+		}
+	}
+}
+
+// TestWhatAnotherNodeMadeFirstLeavesNoSecret: two nodes are asked under the same Idempotency-Key at the same moment.
+// Who is second answers with the first one's endpoint or source, or that the key is taken, shows no secret, and leaves
 // none behind in the vault.
-func TestAnEndpointThatAnotherNodeMadeFirstLeavesNoSecret(t *testing.T) {
+func TestWhatAnotherNodeMadeFirstLeavesNoSecret(t *testing.T) {
 	t.Parallel()
 	const webhook = `{"url":"https://example.com/","event_types":["*"],"headers":{"X-Key":"value"}}`
 	telegram := `{"kind":"telegram","event_types":["*"],"telegram":{"chat_id":"@ops_channel","token":"123456:AA-` +
 		strings.Repeat("x", 32) + `"}}`
+	const source = `{"kind":"agenfleet","agenfleet":{"url":"https://api.agenfleet.ai/api","api_key":"canary"}}`
 	for name, c := range map[string]struct {
+		path         string
 		theirs, ours string
 		status       int
 	}{
-		"a webhook": {webhook, webhook, 200}, "a telegram chat": {telegram, telegram, 200},
-		"another body": {strings.Replace(webhook, "example.com", "example.org", 1), webhook, 409},
+		"a webhook":       {"/v1/endpoints", webhook, webhook, 200},
+		"a telegram chat": {"/v1/endpoints", telegram, telegram, 200},
+		"another body": {"/v1/endpoints", strings.Replace(webhook, "example.com", "example.org", 1), webhook,
+			409},
+		"a source": {"/v1/sources", source, source, 200},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -63,23 +110,26 @@ func TestAnEndpointThatAnotherNodeMadeFirstLeavesNoSecret(t *testing.T) {
 			node := httptest.NewServer(other.mux)
 			defer node.Close()
 			admin, made := s.key("default", domain.RoleAdmin), ""
-			r.first = func() { made = postTo(t, node.URL, admin, c.theirs) }
-			got := s.call(admin, "POST", "/v1/endpoints", c.ours, "Idempotency-Key", "k")
+			r.first = func() { made = postTo(t, node.URL+c.path, admin, c.theirs) }
+			got := s.call(admin, "POST", c.path, c.ours, "Idempotency-Key", "k")
 			if got.status != c.status || strings.Contains(string(got.body), "whsec_") {
 				t.Errorf("%d, or a secret is shown that signs nothing: %s", got.status, got.body)
 			}
 			if c.ours == webhook != strings.Contains(made, "whsec_") {
 				t.Errorf("the first one was told %s", made)
 			}
-			s.gone(&r.beaten)
+			if len(r.beaten) == 0 {
+				t.Error("no secret was made")
+			}
+			s.holds(false, r.beaten...)
 		})
 	}
 }
 
-// postTo makes an endpoint at another node, from whatever goroutine.
+// postTo makes something at another node, from whatever goroutine.
 func postTo(t *testing.T, url, key, body string) string {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+"/v1/endpoints", strings.NewReader(body))
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader(body))
 	if err != nil {
 		t.Error(err)
 		return ""
@@ -100,32 +150,6 @@ func postTo(t *testing.T, url, key, body string) string {
 	return string(raw)
 }
 
-// gone expects that the vault has none of a configuration's secrets.
-func (s *stack) gone(c *domain.EndpointConfig) {
-	s.t.Helper()
-	looked := 0
-	check := func(id string, err error) {
-		if looked++; !errors.Is(err, vault.ErrErased) {
-			s.t.Errorf("the vault keeps %s: %v", id, err)
-		}
-	}
-	if id := c.Signing.KeyID; id != "" {
-		_, err := s.vault.SigningKey(s.t.Context(), id)
-		check(id, err)
-	}
-	for _, h := range c.Headers {
-		_, err := s.vault.Secret(s.t.Context(), h.Value.KeyID)
-		check(h.Value.KeyID, err)
-	}
-	if c.Credential != nil {
-		_, err := s.vault.Secret(s.t.Context(), c.Credential.KeyID)
-		check(c.Credential.KeyID, err)
-	}
-	if looked == 0 {
-		s.t.Error("no secret was made")
-	}
-}
-
 // leaving is a vault that a client goes away from in the moment before something is destroyed there, and that does
 // nothing for who has gone.
 type leaving struct {
@@ -141,36 +165,36 @@ func (v *leaving) Destroy(ctx context.Context, id string) error {
 	return v.Vault.Destroy(ctx, id)
 }
 
-// refusing answers the append of an endpoint with its error.
+// refusing answers appends with its error; nil: it takes them, and the client goes then.
 type refusing struct {
 	ledger.Store
-	leave  context.CancelFunc // called first; nil: the client stays
-	err    error
-	beaten domain.EndpointConfig
+	keys  func(domain.Fact) []string // that a fact names; nil: it is taken
+	leave context.CancelFunc         // called first; nil: the client stays
+	err   error
+	named []string // by the fact that was refused
 }
 
 func (s *refusing) Append(ctx context.Context, stream domain.Stream, expected domain.Revision,
 	records []domain.Record) (ledger.Appended, error) {
-	switch f := records[0].Fact.(type) {
-	case *domain.EndpointRegistered:
-		s.beaten = f.Config
-	case *domain.EndpointSecretRotated:
-		s.beaten = domain.EndpointConfig{Signing: f.Signing}
-	default:
+	keys := s.keys(records[0].Fact)
+	if keys == nil {
 		return s.Store.Append(ctx, stream, expected, records)
 	}
-	if s.err == nil {
-		return s.Store.Append(ctx, stream, expected, records)
+	s.named = keys
+	var done ledger.Appended
+	err := s.err
+	if err == nil {
+		done, err = s.Store.Append(ctx, stream, expected, records)
 	}
 	if s.leave != nil {
 		s.leave()
 	}
-	return ledger.Appended{}, s.err
+	return done, err
 }
 
-// TestAClientThatGoesAwayLeavesNoSecret: who asked may be gone by the time that its endpoint, or its rotation, is known
-// to be on no ledger; the secrets that were made for it are destroyed all the same. Where nobody knows whether it was
-// written they stay.
+// TestAClientThatGoesAwayLeavesNoSecret: who asked may be gone by the time that its endpoint, its rotation or its
+// source is known to be on no ledger; the secrets that were made for it are destroyed all the same. Where nobody knows
+// whether it was written they stay.
 func TestAClientThatGoesAwayLeavesNoSecret(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -186,7 +210,7 @@ func TestAClientThatGoesAwayLeavesNoSecret(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			store, v := &refusing{}, &leaving{}
+			store, v := &refusing{keys: secretsOf}, &leaving{}
 			s := newStack(t, func(c *Config) {
 				store.Store, c.Store = c.Store, store
 				v.Vault, c.Vault = c.Vault, v
@@ -204,11 +228,10 @@ func TestAClientThatGoesAwayLeavesNoSecret(t *testing.T) {
 				if err := ask(ctx, &caller{key: &domain.APIKey{}, tenant: "default"}); err == nil {
 					t.Fatal("it was done")
 				}
-				if !c.stays {
-					s.gone(&store.beaten)
-				} else if _, err := s.vault.SigningKey(t.Context(), store.beaten.Signing.KeyID); err != nil {
-					t.Errorf("what may be on the ledger is gone: %v", err)
+				if len(store.named) == 0 {
+					t.Error("no secret was made")
 				}
+				s.holds(c.stays, store.named...)
 			}
 			expect(t.Context(), func(ctx context.Context, by *caller) error {
 				in := &createEndpointInput{Body: EndpointConfig{EventTypes: []string{"*"}}}
@@ -221,6 +244,50 @@ func TestAClientThatGoesAwayLeavesNoSecret(t *testing.T) {
 				_, err := s.api.rotateSecret(ctx, by, &rotateInput{ID: made.ID})
 				return err
 			})
+			fleet := SourceConfig{Kind: domain.SourceAgenFleet, AgenFleet: &AgenFleetConfig{
+				URL: "https://api.agenfleet.ai/api", APIKey: "canary"}}
+			expect(t.Context(), func(ctx context.Context, by *caller) error {
+				_, err := s.api.createSource(ctx, by, &createSourceInput{Body: fleet})
+				return err
+			})
+			store.err, store.leave = nil, nil
+			added, err := s.api.createSource(t.Context(), &caller{key: &domain.APIKey{}, tenant: "default"},
+				&createSourceInput{Body: fleet})
+			if err != nil {
+				t.Fatal(err)
+			}
+			first := store.named
+			store.err = c.err
+			expect(t.Context(), func(ctx context.Context, by *caller) error {
+				_, err := s.api.updateSource(ctx, by, &updateSourceInput{ID: added.Body.ID,
+					RawBody: []byte(`{"agenfleet":{"api_key":"another"}}`)})
+				return err
+			})
+			s.holds(true, first...)
 		})
+	}
+}
+
+// TestWhatASourceLetsGoOfIsDestroyed, though its client went away as soon as the change stood on the ledger; the new
+// credentials stay, which the ledger names.
+func TestWhatASourceLetsGoOfIsDestroyed(t *testing.T) {
+	t.Parallel()
+	store := &refusing{keys: secretsOf}
+	s := newStack(t, func(c *Config) { store.Store, c.Store = c.Store, store })
+	admin := s.key("default", domain.RoleAdmin)
+	src := into[Source](s.call(admin, "POST", "/v1/sources", fleetSource(nil)).want(201, ""))
+	first, by := store.named, &caller{key: &domain.APIKey{}, tenant: "default"}
+	var ctx context.Context
+	ctx, store.leave = context.WithCancel(t.Context())
+	_, _ = s.api.updateSource(ctx, by, &updateSourceInput{ID: src.ID, // nobody is there for the answer
+		RawBody: []byte(`{"agenfleet":{"email":"you@example.com","password":"canary"}}`)})
+	second := store.named
+	s.holds(false, first...)
+	s.holds(true, second...)
+	ctx, store.leave = context.WithCancel(t.Context())
+	_, _ = s.api.deleteSource(ctx, by, &sourcePath{ID: src.ID})
+	s.holds(false, second...)
+	if len(first) != 1 || len(second) != 1 || first[0] == second[0] {
+		t.Errorf("the credentials: %v, then %v", first, second)
 	}
 }

@@ -91,6 +91,14 @@ func (d *sourceDraft) complete() bool {
 	return d.credentials.Email != "" && d.credentials.Password != ""
 }
 
+// kept is the id of the credentials that are in the vault; empty: none are.
+func (d *sourceDraft) kept() string {
+	if d.config.Poll == nil {
+		return ""
+	}
+	return d.config.Poll.Credentials.KeyID
+}
+
 var errCredentials = domain.Refuse(domain.KindInvalid, "invalid_source", "the source's credentials are not complete",
 	"give email and password for a login, or api_key")
 
@@ -126,10 +134,11 @@ func (a *api) createSource(ctx context.Context, c *caller, in *createSourceInput
 			return a.stamp(c).Records(stream, c.tenant, "", ulid.ULID{}, facts...), err
 		})
 	if err != nil {
-		if !errors.Is(err, ledger.ErrUnknownOutcome) && d.config.Poll != nil {
-			err = errors.Join(err, a.destroy(ctx, d.config.Poll.Credentials.KeyID))
-		}
+		a.discard(ctx, err, d.kept())
 		return nil, err
+	}
+	if before && (s.Config.Poll == nil || d.kept() != s.Config.Poll.Credentials.KeyID) {
+		a.discard(ctx, nil, d.kept()) // another node was asked the same, and was first
 	}
 	if err := a.configAt(ctx, done.Position); err != nil {
 		return nil, err
@@ -181,7 +190,7 @@ func (a *api) rotateSourceToken(ctx context.Context, c *caller, in *sourcePath) 
 		return nil, err
 	}
 	token := ""
-	s, err := a.changeSource(ctx, c, in.ID, func(s *domain.Source) ([]domain.Fact, error) {
+	s, done, err := a.decideSource(ctx, c, in.ID, func(s *domain.Source) ([]domain.Fact, error) {
 		switch {
 		case !s.Exists():
 			return nil, errNoSuchSource
@@ -194,6 +203,9 @@ func (a *api) rotateSourceToken(ctx context.Context, c *caller, in *sourcePath) 
 		return s.Change(next, nil)
 	})
 	if err != nil {
+		return nil, err
+	}
+	if err := a.configAt(ctx, done.Position); err != nil {
 		return nil, err
 	}
 	out := a.answerSource(s)
@@ -249,7 +261,7 @@ func (a *api) updateSource(ctx context.Context, c *caller, in *updateSourceInput
 		return nil, err
 	}
 	var made, old domain.VaultRef
-	s, err := a.changeSource(ctx, c, in.ID, func(s *domain.Source) ([]domain.Fact, error) {
+	s, done, err := a.decideSource(ctx, c, in.ID, func(s *domain.Source) ([]domain.Fact, error) {
 		if !s.Exists() {
 			return nil, errNoSuchSource
 		}
@@ -270,14 +282,22 @@ func (a *api) updateSource(ctx context.Context, c *caller, in *updateSourceInput
 		return s.Change(d.config, expected)
 	})
 	if err != nil {
-		return nil, errors.Join(err, a.destroy(ctx, made.KeyID))
+		a.discard(ctx, err, made.KeyID)
+		return nil, err
 	}
-	if made.KeyID != "" {
-		if err := a.destroy(ctx, old.KeyID); err != nil {
-			return nil, err
-		}
+	if made.KeyID == "" {
+		old = domain.VaultRef{} // it goes on with them
+	}
+	if err := a.letGo(ctx, done.Position, old); err != nil {
+		return nil, err
 	}
 	return a.answerSource(s), nil
+}
+
+// letGo destroys credentials that are not a source's any more since the position, once this node's pollers know that,
+// or could; it does so though the client has gone: nobody would come for them again.
+func (a *api) letGo(ctx context.Context, since domain.Position, old domain.VaultRef) error {
+	return errors.Join(a.configAt(context.WithoutCancel(ctx), since), a.destroy(ctx, old.KeyID))
 }
 
 // keep carries over what a patch does not name: the token, and the credentials unless there are new ones, which are
@@ -309,14 +329,14 @@ func (a *api) keep(ctx context.Context, c *caller, s *domain.Source, d *sourceDr
 	return old, nil
 }
 
-// changeSource decides on a source, waits until the decision holds, and gives the result.
-func (a *api) changeSource(ctx context.Context, c *caller, id string,
-	decide func(*domain.Source) ([]domain.Fact, error)) (*domain.Source, error) {
+// decideSource decides on a source, and appends what is decided.
+func (a *api) decideSource(ctx context.Context, c *caller, id string,
+	decide func(*domain.Source) ([]domain.Fact, error)) (*domain.Source, ledger.Appended, error) {
 	if !domain.ValidEventID(id) { // it names a stream
-		return nil, errNoSuchSource
+		return nil, ledger.Appended{}, errNoSuchSource
 	}
 	stream := domain.SourceStream(c.tenant, id)
-	s, done, err := ledger.Execute(ctx, a.Store, stream, func() *domain.Source { return &domain.Source{} },
+	return ledger.Execute(ctx, a.Store, stream, func() *domain.Source { return &domain.Source{} },
 		func(s *domain.Source) ([]domain.Record, error) {
 			facts, err := decide(s)
 			if err != nil || len(facts) == 0 {
@@ -324,15 +344,11 @@ func (a *api) changeSource(ctx context.Context, c *caller, id string,
 			}
 			return a.stamp(c).Records(stream, c.tenant, "", ulid.ULID{}, facts...), nil
 		})
-	if err != nil {
-		return nil, err
-	}
-	return s, a.configAt(ctx, done.Position)
 }
 
 func (a *api) deleteSource(ctx context.Context, c *caller, in *sourcePath) (*struct{}, error) {
 	var old domain.VaultRef
-	_, err := a.changeSource(ctx, c, in.ID, func(s *domain.Source) ([]domain.Fact, error) {
+	_, done, err := a.decideSource(ctx, c, in.ID, func(s *domain.Source) ([]domain.Fact, error) {
 		if s.Config.Poll != nil {
 			old = s.Config.Poll.Credentials
 		}
@@ -341,5 +357,5 @@ func (a *api) deleteSource(ctx context.Context, c *caller, in *sourcePath) (*str
 	if err != nil {
 		return nil, err
 	}
-	return nil, a.destroy(ctx, old.KeyID)
+	return nil, a.letGo(ctx, done.Position, old)
 }
