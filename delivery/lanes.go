@@ -13,7 +13,7 @@ const (
 	greed = 3
 	// leastSweep is how many lanes there are, at least, when those of removed endpoints are looked for.
 	leastSweep = 1024
-	// maxPark bounds how long a lane rests for its rate or its gate, so that a change is seen soon.
+	// maxPark bounds how long a lane rests for its rate, its gate or its host, so that a change is seen soon.
 	maxPark = time.Second
 )
 
@@ -75,6 +75,7 @@ type lanes struct {
 	sites          map[domain.EndpointKey]*site // by the key without a replay
 	hosts          map[hostKey]*host
 	crowded        map[*host]struct{} // at which lanes wait
+	crowdedLooked  time.Time          // when it was looked last whether they still should
 	byTenant       map[string]*tenantRound
 	tenants        queue[*tenantRound]
 	sickWaiting    queue[*lane] // each lane once; may hold some that left placeSick since
@@ -128,6 +129,7 @@ func (s *lanes) next(now time.Time) (*item, time.Time) {
 		l, _ := heap.Pop(&s.timed).(*lane)
 		s.enter(l)
 	}
+	s.lookAtCrowded(now)
 	for s.inFlight < s.window && (s.tenants.len() > 0 || s.rouse()) {
 		t := s.tenants.front()
 		l := t.lanes.pop()
@@ -160,10 +162,18 @@ func (s *lanes) next(now time.Time) (*item, time.Time) {
 			return it, time.Time{}
 		}
 	}
-	if len(s.timed) > 0 {
-		return nil, s.timed[0].wake
+	return nil, s.wakeAt()
+}
+
+// wakeAt is when a lane's rest is over, or it is to be looked at again; zero: never.
+func (s *lanes) wakeAt() (at time.Time) {
+	if len(s.crowded) > 0 {
+		at = s.crowdedLooked.Add(maxPark)
 	}
-	return nil, time.Time{}
+	if len(s.timed) > 0 && (at.IsZero() || s.timed[0].wake.Before(at)) {
+		at = s.timed[0].wake
+	}
+	return at
 }
 
 // admit gives the lane's delivery, or parks the lane.
@@ -199,9 +209,7 @@ func (s *lanes) admit(l *lane, now time.Time) (domain.Due, bool) {
 		return domain.Due{}, false
 	}
 	if h := l.site.host; h != nil && h.inFlight >= s.hostPlaces(l.key.Tenant) {
-		l.place = placeHost
-		h.waiting.push(l)
-		s.crowded[h] = struct{}{}
+		s.waitAt(h, l, now)
 		return domain.Due{}, false
 	}
 	r, wait := s.reserve(l, now, perSecond)

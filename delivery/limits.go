@@ -180,3 +180,43 @@ func (s *lanes) admitTo(h *host) {
 		s.drop(h)
 	}
 }
+
+// waitAt parks the lane until an attempt at the host ends.
+func (s *lanes) waitAt(h *host, l *lane, now time.Time) {
+	if len(s.crowded) == 0 {
+		s.crowdedLooked = now
+	}
+	l.place = placeHost
+	h.waiting.push(l)
+	s.crowded[h] = struct{}{}
+}
+
+// lookAtCrowded lets the lanes go on that have nothing to wait for any more at their host: nobody tells that an
+// endpoint's url leads elsewhere, or that more is allowed, and what is under way at the host may hang for long.
+func (s *lanes) lookAtCrowded(now time.Time) {
+	if now.Sub(s.crowdedLooked) < maxPark && !now.Before(s.crowdedLooked) {
+		return
+	}
+	s.crowdedLooked = now
+	for h := range s.crowded {
+		s.letMoved(h)
+		s.admitTo(h)
+	}
+}
+
+// letMoved lets those ask again that wait at a host where their endpoints are no more; the others keep their turns.
+func (s *lanes) letMoved(h *host) {
+	for range h.waiting.len() {
+		l := h.waiting.pop()
+		if e, known := s.endpoints.Endpoint(l.key.Tenant, l.key.Endpoint); known {
+			s.locate(l.site, e)
+		}
+		switch {
+		case l.place != placeHost:
+		case l.site.host != h:
+			s.enter(l)
+		default:
+			h.waiting.push(l)
+		}
+	}
+}
