@@ -56,7 +56,8 @@ func TestAClientOverTheRateIsToldHowLong(t *testing.T) {
 			got := s.call(key, "POST", "/v1/events/batch", batch).want(200, "")
 			results := into[BatchAnswer](got)
 			if results.Accepted != taken || results.Refused != 5 || results.Data[taken].Error.Code != "rate_limited" ||
-				got.header.Get("Retry-After") != refused.header.Get("Retry-After") {
+				got.header.Get("Retry-After") != refused.header.Get("Retry-After") ||
+				results.Data[taken].Error.RetryAfter != seconds || into[Problem](refused).RetryAfter != seconds {
 				t.Errorf("%v %s", got.header, got.body)
 			}
 		})

@@ -101,7 +101,7 @@ func (a *api) documentPosts() {
 			"application/json": {Schema: schemaOf[Receipt](a)}}})
 	a.addRaw(operation{id: "post-events", tag: "Events", summary: "Post up to 1,000 events",
 		description: "As a JSON array, or one event a line. Each stands on its own: one that is refused does not keep the " +
-			"others out. Only when all fail by the server's fault does the request. At most 16 MiB."},
+			"others out. Only when all fail by the server's fault, or by the tenant's rate, does the request. At most 16 MiB."},
 		[]*huma.Param{idempotency},
 		&huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
 			"application/json": {Schema: &huma.Schema{Type: huma.TypeArray, Items: event, MinItems: ptr(1),

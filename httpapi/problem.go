@@ -25,6 +25,8 @@ type Problem struct {
 	Fix      string         `json:"fix,omitempty" doc:"What to do about it; detail ends with it."`
 	Instance string         `json:"instance,omitempty" doc:"The path that was asked for." example:"/v1/endpoints"`
 	Errors   []FieldProblem `json:"errors,omitempty" doc:"What is wrong with which part of the request."`
+	// RetryAfter says it of one event of a batch too, which has no headers of its own.
+	RetryAfter int `json:"retry_after,omitempty" doc:"In how many seconds to repeat it, as the header Retry-After says."`
 
 	retryAfter time.Duration
 	cause      error // of an internal error, or the ledger's: for the log, never for the client
@@ -135,18 +137,21 @@ func statusOf(e *domain.Error) int {
 // headers that go with a problem.
 func (p *Problem) headers(set func(name, value string)) {
 	set("Cache-Control", "no-store")
-	if p.retryAfter > 0 {
-		set("Retry-After", strconv.Itoa(int((p.retryAfter+time.Second-1)/time.Second)))
+	if s := p.retrySeconds(); s > 0 {
+		set("Retry-After", strconv.Itoa(s))
 	}
 	if p.Status == http.StatusUnauthorized {
 		set("WWW-Authenticate", `Bearer realm="hookledger"`)
 	}
 }
 
+// retrySeconds are the whole seconds after which the request can be repeated.
+func (p *Problem) retrySeconds() int { return int((p.retryAfter + time.Second - 1) / time.Second) }
+
 // finish completes a problem for one request, and logs its cause: that of an internal one under an id that the client
 // gets.
 func (a *api) finish(p *Problem, method, path string) {
-	p.Instance = path
+	p.Instance, p.RetryAfter = path, p.retrySeconds()
 	if p.Status != http.StatusInternalServerError {
 		if p.cause != nil {
 			a.Logger.Warn("the ledger did not answer a request", "method", method, "path", path, "error", p.cause)

@@ -45,8 +45,9 @@ func (in *Ingest) PostBatch(ctx context.Context, posts []Post) []Result {
 	}
 	items, last := make([]item, len(posts)), make(map[event]int, len(posts))
 	heads := make([]int, 0, len(posts))
+	in.rates.admitBatch(in, posts, results)
 	for i := range posts {
-		if results[i].Err = in.rates.admit(in, &posts[i]); results[i].Err != nil {
+		if results[i].Err != nil {
 			in.posts.count(nil, results[i].Err)
 			continue
 		}

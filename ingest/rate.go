@@ -42,6 +42,21 @@ func (r *rates) admit(in *Ingest, p *Post) error {
 	return refusal
 }
 
+// admitBatch is admit for the posts of a batch, in their order: what stands behind one that is refused is refused with
+// it, for else the next moment would let it through, and it would go before the other.
+func (r *rates) admitBatch(in *Ingest, posts []Post, results []Result) {
+	over := map[string]error{} // of each tenant the refusal
+	for i := range posts {
+		p := &posts[i]
+		if results[i].Err = over[p.Tenant]; results[i].Err == nil || p.Actor.Kind != "key" {
+			results[i].Err = r.admit(in, p)
+		}
+		if results[i].Err != nil {
+			over[p.Tenant] = results[i].Err
+		}
+	}
+}
+
 // limiter is the tenant's, which takes a second's worth in a burst.
 func (r *rates) limiter(tenant string, perSecond float64) *rate.Limiter {
 	r.mu.Lock()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"net/url"
-	"os"
 	"strconv"
 	"time"
 
@@ -18,7 +17,8 @@ import (
 type sending struct {
 	event, data, id, subject, source, timestamp, key, example string
 	sequence                                                  uint64
-	batch                                                     int
+	batch, skip                                               int
+	wait                                                      time.Duration
 }
 
 func newEventSend(a *app, r *remote) *cobra.Command {
@@ -26,7 +26,11 @@ func newEventSend(a *app, r *remote) *cobra.Command {
 	c := &cobra.Command{Use: "send [FILE | -]", Short: "Send an event, or many",
 		Long: `Send an event: one that flags describe, the example of an event type, or those of a file or of stdin. A
 file holds one JSON object, several one after the other (NDJSON), or an array; each is what POST /v1/events
-takes. Many are sent in batches; each is taken or refused on its own.`,
+takes. Many are sent in batches; each is taken or refused on its own, and one without an id is given one.
+
+What the server can't take for now, because of the tenant's rate or while its ledger is away, is sent again when the
+server says; nothing is taken twice. Ctrl-C ends it behind what was sent: it says how many, and --skip goes on there.
+With one event alone it does not wait: the error says when to repeat it.`,
 		Example: `  hookledger event send --example agent.status_changed
   hookledger event send --event order.paid --data '{"orderId":"o1"}' --id order-o1-paid
   hookledger event send --event order.paid --data @order.json --subject customer-17
@@ -64,6 +68,9 @@ takes. Many are sent in batches; each is taken or refused on its own.`,
 	f.StringVar(&s.timestamp, "timestamp", "", "when it happened (RFC 3339; default now)")
 	f.StringVar(&s.key, "idempotency-key", "", "makes the request repeatable where the event has no id")
 	f.IntVar(&s.batch, "batch", 500, "events of a request, 1 to 1000, where there are many")
+	f.IntVar(&s.skip, "skip", 0, "begin behind so many events of FILE, which were sent already")
+	f.DurationVar(&s.wait, "wait", patience, "how long to wait in a row, without an event taken, where the server says to "+
+		"send the rest later; 0s: not at all")
 	return c
 }
 
@@ -191,17 +198,4 @@ func batchColumns() []output.Column[apiclient.Result] {
 			return r.Error.Code + ": " + r.Error.Detail
 		}),
 	}
-}
-
-// size of a file that is read as a stream; 0 where nobody knows.
-func size(in any) int64 {
-	f, ok := in.(*os.File)
-	if !ok {
-		return 0
-	}
-	info, err := f.Stat()
-	if err != nil || !info.Mode().IsRegular() {
-		return 0
-	}
-	return info.Size()
 }

@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"slices"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -45,7 +46,23 @@ type app struct {
 	environ  func() []string
 	settings *settings // of the command that runs
 	printer  *output.Printer
-	misled   error // why there is no help: cobra has no way to say so
+	misled   error                                      // why there is no help: cobra has no way to say so
+	waits    func(context.Context, time.Duration) error // instead of pause, for tests
+}
+
+// pause waits so long, or until ctx ends, whose error it gives.
+func (a *app) pause(ctx context.Context, d time.Duration) error {
+	if a.waits != nil {
+		return a.waits(ctx, d)
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
 }
 
 // run runs one command line and gives its exit code.
@@ -135,6 +152,9 @@ func (a *app) report(cmd *cobra.Command, err error) {
 	fmt.Fprintf(a.err, "%s %s\n", paint.Red("error:"), detail)
 	if fix != "" {
 		fmt.Fprintf(a.err, "%s   %s\n", paint.Bold("fix:"), fix)
+	}
+	if problem != nil && problem.RetrySeconds > 0 {
+		fmt.Fprintf(a.err, "%s %s\n", paint.Bold("Retry-After:"), problem.RetryAfter())
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -21,9 +20,22 @@ type Problem struct {
 		Location string `json:"location"`
 		Message  string `json:"message"`
 	} `json:"errors"`
-	RetryAfter time.Duration `json:"-"` // that the server asked for
-	cause      error
+	RetrySeconds int `json:"retry_after"` // after which to repeat it; 0: the server did not say
+	cause        error
 }
+
+// RetryAfter is how long the server asks to wait, 0 where it does not.
+func (p *Problem) RetryAfter() time.Duration { return time.Duration(p.RetrySeconds) * time.Second }
+
+// Later says that the server took nothing, or does not know, and can take it later: because of a rate, or for want of a
+// ledger or of room.
+func (p *Problem) Later() bool {
+	return p != nil && (p.Status == http.StatusTooManyRequests || p.Status == http.StatusServiceUnavailable ||
+		p.Status == http.StatusInsufficientStorage)
+}
+
+// What is wrong, without what to do about it, which Detail ends with for programs that read nothing else.
+func (p *Problem) What() string { return strings.TrimSuffix(p.Detail, ": "+p.Fix) }
 
 func (p *Problem) Error() string {
 	s := p.Detail
@@ -63,11 +75,7 @@ func (c *Client) problem(resp *http.Response) error {
 		return c.foreign(resp.StatusCode, err)
 	}
 	p.Status = resp.StatusCode
-	p.Detail = strings.TrimSuffix(p.Detail, ": "+p.Fix) // for programs that read only detail it says both
-	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s > 0 {
-		p.RetryAfter = time.Duration(s) * time.Second
-		p.Fix = strings.Replace(p.Fix, "the time in Retry-After", p.RetryAfter.String(), 1) // which nobody sees here
-	}
+	p.Detail = p.What()
 	switch {
 	case p.Status == http.StatusUnauthorized && c.cfg.Key.Empty():
 		p.Detail, p.Fix = "the server wants an API key, and none was found",

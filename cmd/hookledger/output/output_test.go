@@ -181,15 +181,23 @@ func TestProgressIsForTerminals(t *testing.T) {
 	for _, p := range []*Progress{NewProgress(&b, "x", 10), NewBytes(&b, "x", 0)} {
 		p.Add(1)
 		p.Set(5)
+		if p.Say("waiting") {
+			t.Error("it says that it was shown")
+		}
 		p.Done()
 	}
-	if b.Len() > 0 {
+	NewProgress(&b, "x", 10).Note(&b, "a line")
+	if b.String() != "a line\n" {
 		t.Errorf("a bar on no terminal: %q", b.String())
 	}
 	// On one, it counts and ends, whether or not the total was reached.
 	for _, total := range []int64{0, 10} {
 		p := newProgress(io.Discard, "x", total, total == 0, mpb.WithAutoRefresh())
 		p.Add(3)
+		if !p.Say("waiting") {
+			t.Error("it says that it was not shown")
+		}
+		p.Note(&b, "a line above it")
 		p.Done()
 	}
 }

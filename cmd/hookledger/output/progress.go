@@ -2,6 +2,7 @@ package output
 
 import (
 	"io"
+	"sync/atomic"
 	"time"
 
 	"github.com/vbauerster/mpb/v8"
@@ -12,6 +13,7 @@ import (
 type Progress struct {
 	pool *mpb.Progress
 	bar  *mpb.Bar
+	says *atomic.Pointer[string] // beside the title
 }
 
 // NewProgress begins a bar on w if that is a terminal. total 0 means that nobody knows it: a counter is drawn.
@@ -32,7 +34,10 @@ func NewBytes(w io.Writer, title string, total int64) *Progress {
 
 func newProgress(w io.Writer, title string, total int64, bytes bool, opts ...mpb.ContainerOption) *Progress {
 	pool := mpb.New(append(opts, mpb.WithOutput(w), mpb.WithRefreshRate(120*time.Millisecond))...)
-	name := mpb.PrependDecorators(decor.Name(title+" ", decor.WCSyncSpaceR))
+	says := new(atomic.Pointer[string])
+	says.Store(new(string))
+	name := mpb.PrependDecorators(decor.Name(title+" ", decor.WCSyncSpaceR),
+		decor.Any(func(decor.Statistics) string { return *says.Load() }))
 	pair, one, speed := decor.CountersNoUnit("%d/%d"), decor.CurrentNoUnit("%d"), decor.AverageSpeed(0, " %.0f/s")
 	if bytes {
 		pair, one = decor.CountersKibiByte("% .1f / % .1f"), decor.CurrentKibiByte("% .1f")
@@ -45,7 +50,7 @@ func newProgress(w io.Writer, title string, total int64, bytes bool, opts ...mpb
 	} else {
 		bar = pool.AddSpinner(0, name, mpb.BarRemoveOnComplete(), mpb.AppendDecorators(one, speed))
 	}
-	return &Progress{pool: pool, bar: bar}
+	return &Progress{pool: pool, bar: bar, says: says}
 }
 
 // Add counts n more.
@@ -60,6 +65,26 @@ func (p *Progress) Set(n int64) {
 	if p.bar != nil {
 		p.bar.SetCurrent(n)
 	}
+}
+
+// Say shows a text beside the title, until the next one; it says whether there is a bar.
+func (p *Progress) Say(text string) bool {
+	if p.bar == nil {
+		return false
+	}
+	if text != "" {
+		text += " "
+	}
+	p.says.Store(&text)
+	return true
+}
+
+// Note writes a line above the bar, or to w where there is none.
+func (p *Progress) Note(w io.Writer, line string) {
+	if p.bar != nil {
+		w = p.pool
+	}
+	_, _ = io.WriteString(w, line+"\n") // as everything that is told a person beside the data
 }
 
 // Done takes the bar away; what is written after it starts on a clean line.
