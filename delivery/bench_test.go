@@ -53,6 +53,9 @@ func (b *benchBacklog) TakeFresh(ep domain.EndpointKey, now time.Time) (domain.D
 
 func (b *benchBacklog) Return(domain.Due, time.Time) { panic("returned") }
 func (b *benchBacklog) Done(domain.Due)              { b.left.Done() }
+func (b *benchBacklog) Standing(domain.EndpointKey, string) (domain.Standing, bool) {
+	panic("asked for a standing")
+}
 
 // oneBody gives every event the same body.
 type oneBody domain.EventBody

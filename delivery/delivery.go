@@ -41,6 +41,8 @@ type Backlog interface {
 	Return(d domain.Due, at time.Time)
 	// Done says that the delivery was dealt with; whatever follows for it comes from the ledger.
 	Done(d domain.Due)
+	// Standing says where a delivery stands that waits, as its row says; false: it does not wait any more.
+	Standing(ep domain.EndpointKey, delivery string) (domain.Standing, bool)
 }
 
 // Endpoints is this node's table of endpoints; what it gives is shared and immutable.

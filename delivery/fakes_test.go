@@ -28,6 +28,7 @@ type memBacklog struct {
 	lateOnly map[domain.EndpointKey]bool // active again for one that is not late
 	pending  map[string]domain.Due       // came by the fold while taken
 	known    map[string]domain.Due
+	behind   map[string]string // by delivery: the one that must end first
 	returns  int
 }
 
@@ -174,6 +175,21 @@ func (b *memBacklog) Done(d domain.Due) {
 		delete(b.pending, d.Delivery)
 		b.put(p)
 	}
+}
+
+// Standing knows of no order unless the test says who stands before.
+func (b *memBacklog) Standing(ep domain.EndpointKey, delivery string) (domain.Standing, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	at := domain.Standing{Taken: b.taken[delivery], Ahead: -1}
+	if before, ordered := b.behind[delivery]; ordered {
+		at.InOrder, at.Behind = true, before
+	}
+	if i := slices.IndexFunc(b.due[ep], func(d domain.Due) bool { return d.Delivery == delivery }); i >= 0 {
+		at.DueAt, at.Ahead = b.due[ep][i].DueAt, i
+		at.Returned = !at.DueAt.Equal(b.known[delivery].DueAt)
+	}
+	return at, at.Taken || at.Ahead >= 0
 }
 
 // follow folds what falls due again, until ctx ends.

@@ -70,7 +70,15 @@ func (at *site) wake(l *lane, enter func(*lane)) {
 
 // full says that the lane finds no place at an endpoint of so many.
 func (at *site) full(l *lane, limit int) bool {
-	return at.inFlight >= limit || l.isReplay() && at.replays >= max(1, limit/2)
+	return at.inFlight >= limit || l.isReplay() && at.replays >= l.places(limit)
+}
+
+// places is how many of an endpoint's places the lane may have.
+func (l *lane) places(limit int) int {
+	if l.isReplay() {
+		return max(1, limit/2)
+	}
+	return limit
 }
 
 // reserve takes what an attempt needs beside a place, or says how long to wait for it.

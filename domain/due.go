@@ -45,3 +45,13 @@ type EndpointKey struct {
 	Endpoint string
 	Replay   string // empty: all that is not of a replay
 }
+
+// Standing is where a delivery that waits stands among those of its endpoint, or of what a replay sends there.
+type Standing struct {
+	Taken    bool      // its turn has come
+	DueAt    time.Time // when it is offered; zero: it is left to the rows, which say so
+	Returned bool      // it had its turn and was given back: DueAt is when it is offered again
+	Ahead    int       // that are offered before it; -1: not known
+	InOrder  bool      // its endpoint is ordered, and another one must end before it is offered
+	Behind   string    // that one; empty: not known
+}

@@ -12,8 +12,8 @@ import (
 
 var key1 = domain.EndpointKey{Tenant: ten, Endpoint: ep1}
 
-// settledDown makes rows and memory hold everything that is on the ledger, without any goroutine.
-func settleDown(t testing.TB, l *fakeLedger, p *Projections) {
+// follow folds into memory what is on the ledger, and into no rows.
+func follow(t testing.TB, l *fakeLedger, p *Projections) {
 	t.Helper()
 	for r, err := range l.ReadAll(context.Background(), p.live.progress.position()) {
 		if err == nil {
@@ -23,6 +23,12 @@ func settleDown(t testing.TB, l *fakeLedger, p *Projections) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// settledDown makes rows and memory hold everything that is on the ledger, without any goroutine.
+func settleDown(t testing.TB, l *fakeLedger, p *Projections) {
+	t.Helper()
+	follow(t, l, p)
 	if err := p.history.catchUp(context.Background()); err != nil {
 		t.Fatal(err)
 	}

@@ -106,6 +106,9 @@ func (b *Backlog) take(q *queue, it *item) domain.Due {
 	it.state = flying
 	q.flying++
 	q.active, q.onlyFresh = true, false
+	if q.order.ordered {
+		q.last = it
+	}
 	b.schedule(q)
 	if q.edged && len(q.head) < b.low {
 		signal(b.refill)

@@ -1,7 +1,6 @@
 package projections
 
 import (
-	"errors"
 	"testing"
 	"time"
 
@@ -79,11 +78,7 @@ func TestSemanticsNobodyOvertakesADeliveryThatIsRetriedRightAfterAStart(t *testi
 			l.fail(first, l.begin(first), domain.CodeTimeout)
 			p := l.opened(t, nil)
 			l.retry(first, false)
-			for r, err := range l.ReadAll(t.Context(), p.live.progress.position()) {
-				if err = errors.Join(err, p.live.fold(r)); err != nil {
-					t.Fatal(err)
-				}
-			}
+			follow(t, l, p)
 			if _, err := p.refiller.refill(t.Context()); err != nil {
 				t.Fatal(err)
 			}

@@ -85,6 +85,7 @@ type queue struct {
 	held          bool            // its replay is
 	order         order           // of its endpoint; the zero value for a replay's
 	flying        int             // deliveries that are taken
+	last          *item           // in an ordered queue: that was taken last
 	decided       domain.Position // in an ordered queue: until this is folded, it is not known who is first
 	since         domain.Position // rows below it are of no use until they have reached it
 	active        bool            // Activate has named it, and Take has not yet said false
