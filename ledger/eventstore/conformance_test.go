@@ -97,6 +97,8 @@ func openAny(t *testing.T, cfg Config) *Store {
 		if err := s.Close(); err != nil {
 			t.Errorf("close: %v", err)
 		}
+		// A client that Close gave up finds its server while that is still there, and otherwise never.
+		s.dialer.left.Wait()
 	})
 	return s
 }

@@ -3,6 +3,7 @@ package eventstore
 import (
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
 
@@ -96,5 +97,30 @@ func TestReadAll_OthersEventsMayBeScavenged(t *testing.T) {
 	}
 	if len(saw.seen) != rounds+1 {
 		t.Errorf("it saw %d records", len(saw.seen))
+	}
+}
+
+// TestNewest_IsWhatTheDatabaseHolds: what another process wrote counts, though nothing brought it here yet.
+func TestNewest_IsWhatTheDatabaseHolds(t *testing.T) {
+	t.Parallel()
+	faults := esdbtest.NewFaults(seeded(t))
+	faults.Set(esdbtest.SilentSubscription, esdbtest.Chance(1))
+	node := esdbtest.Start(t, esdbtest.WithFaults(faults))
+	cfg := Config{ConnectionString: node.ConnectionString()}
+	cfg.silence = time.Hour // the silence is not found out, so the feed brings nothing
+	s, other := open(t, cfg), open(t, cfg)
+	if pos, err := s.Newest(t.Context()); err != nil || pos != 0 {
+		t.Errorf("an empty database: %d, %v", pos, err)
+	}
+	on := freshStream()
+	answer, err := other.Append(t.Context(), on, domain.NoStream, some(on, 3))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if pos, err := s.Newest(t.Context()); err != nil || pos != answer.Position {
+		t.Errorf("%d, %v, want %d", pos, err, answer.Position)
+	}
+	if head := s.Head(); head != 0 {
+		t.Errorf("the feed brought position %d: the test shows nothing", head)
 	}
 }

@@ -53,6 +53,13 @@ type failure struct {
 // Head implements ledger.Reader.
 func (s *Store) Head() domain.Position { return domain.Position(s.durable.Load()) }
 
+// Newest asks the database for the position of its newest record, whoever wrote it; 0 where there is none. Head may not
+// have heard yet of what another process wrote.
+func (s *Store) Newest(ctx context.Context) (domain.Position, error) {
+	last, err := s.findLast(ctx)
+	return last.pos, err
+}
+
 // raise notes that the position is durable.
 func (s *Store) raise(pos domain.Position) {
 	for {

@@ -80,13 +80,27 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 		return c.done, fmt.Errorf("%d records with %s at the source, %d with %s at the target: %w", cfg.Source.Records,
 			cfg.Source.Digest, t.Records, t.Digest, ErrDiffers)
 	}
-	for _, err := range read(ctx, cfg.From, cfg.Source.End) {
-		if err != nil {
-			return c.done, err
-		}
-		return c.done, ErrGrown
+	end, err := newest(ctx, cfg.From)
+	if err == nil && end > cfg.Source.End {
+		err = ErrGrown
 	}
-	return c.done, nil
+	return c.done, err
+}
+
+// newest is the position of the source's last record. A store that others write to at the same time is asked for what
+// the database holds: its Head knows of the others' records what was brought to it, which may be a moment ago.
+func newest(ctx context.Context, from ledger.Reader) (domain.Position, error) {
+	asked, ok := from.(interface {
+		Newest(ctx context.Context) (domain.Position, error)
+	})
+	if !ok {
+		return from.Head(), nil
+	}
+	end, err := asked.Newest(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("ask the source for its last record: %w", err)
+	}
+	return end, nil
 }
 
 func call(f func(int64), n int64) {
