@@ -231,9 +231,7 @@ func (s *lanes) admit(l *lane, now time.Time) (domain.Due, bool) {
 			return domain.Due{}, false
 		}
 		l.place = placeIdle
-		if l.inFlight == 0 && (!known || e.Removed || l.isReplay()) {
-			s.forget(l)
-		}
+		s.retire(l)
 	}
 	return due, ok
 }
@@ -276,6 +274,7 @@ func (s *lanes) settle(it *item, now time.Time) {
 			s.enter(w)
 		}
 	})
+	s.retire(l)
 	s.rouse()
 }
 
@@ -309,14 +308,24 @@ func (s *lanes) rouse() bool {
 // looks again.
 func (s *lanes) sweep() {
 	for _, l := range s.all {
-		if l.place != placeIdle || l.inFlight > 0 {
-			continue
-		}
-		if e, known := s.endpoints.Endpoint(l.key.Tenant, l.key.Endpoint); !known || e.Removed {
-			s.forget(l)
-		}
+		s.retire(l)
 	}
 	s.sweepAt = max(leastSweep, len(s.all)+len(s.all)/2)
+}
+
+// retire forgets a lane with nothing due and nothing under way, if its endpoint was removed, or if it is a replay's and
+// not its site's last: with that one what the endpoint's rate allows would be forgotten.
+func (s *lanes) retire(l *lane) {
+	if l.place != placeIdle || l.inFlight > 0 {
+		return
+	}
+	if l.isReplay() && !l.site.alone(l) {
+		s.forget(l)
+		return
+	}
+	if e, known := s.endpoints.Endpoint(l.key.Tenant, l.key.Endpoint); !known || e.Removed {
+		s.forget(l)
+	}
 }
 
 func (s *lanes) forget(l *lane) {

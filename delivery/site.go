@@ -51,6 +51,11 @@ func (s *lanes) part(l *lane) {
 	}
 }
 
+// alone says that the lane is the site's only one.
+func (at *site) alone(l *lane) bool {
+	return (at.own == nil || at.own == l) && !slices.ContainsFunc(at.again, func(o *lane) bool { return o != l })
+}
+
 // wake offers the place of an attempt of l that ended: to the endpoint's own lane, and after one of its own to the
 // replays first, so that neither waits for ever.
 func (at *site) wake(l *lane, enter func(*lane)) {
