@@ -139,7 +139,7 @@ func (k *keeper) readCommands() {
 					all = append(all, "--period", "2026-03", "--dry-run")
 				}
 				out, code := k.run(env, all...)
-				if code != 0 {
+				if mail := command == "attempt curl" && strings.Contains(out, "this attempt sent a mail"); code != 0 && !mail {
 					k.t.Errorf("$ hookledger %s: exit code %d\n%s", strings.Join(all, " "), code, out)
 				}
 				k.places["$ hookledger "+strings.Join(all, " ")] = out

@@ -1,10 +1,13 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
+	"net/url"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -47,8 +50,9 @@ type Attempt struct {
 
 // AttemptRequest is a request as it went on the wire.
 type AttemptRequest struct {
+	Kind    string          `json:"kind" example:"webhook" doc:"The endpoint's: webhook, slack, telegram or email."`
 	Method  string          `json:"method" example:"POST"`
-	URL     string          `json:"url" example:"https://example.com/hooks/agenfleet"`
+	URL     string          `json:"url" example:"https://example.com/hooks/agenfleet" doc:"A bot's token is {vault:…}."`
 	Headers []domain.Header `json:"headers" nullable:"false"`
 	Body    string          `json:"body,omitempty" doc:"Byte for byte what was sent."`
 }
@@ -230,9 +234,17 @@ func (a *api) addRequest(ctx context.Context, c *caller, out *Attempt, started *
 	if cfg == nil {
 		return errors.New("the endpoint's configuration of the attempt is not on the ledger")
 	}
+	out.Request.Kind = cmp.Or(cfg.Kind, domain.EndpointWebhook)
 	var err error
-	if out.Request.URL, err = a.targetURL(ctx, c, cfg, vault.PlaceOf(at)); err != nil || f.Content.Empty() {
+	if out.Request.URL, err = a.targetURL(ctx, c, cfg, vault.PlaceOf(at)); err != nil {
 		return err
+	}
+	if cfg.Kind == domain.EndpointTelegram && cfg.Credential != nil &&
+		!strings.HasSuffix(out.Request.URL, hiddenPath) {
+		out.Request.URL = botURL(out.Request.URL, cfg.Credential)
+	}
+	if f.Content.Empty() {
+		return nil
 	}
 	plain, err := a.Vault.Open(ctx, vault.PlaceOf(started), f.Content)
 	if errors.Is(err, vault.ErrErased) {
@@ -241,6 +253,16 @@ func (a *api) addRequest(ctx context.Context, c *caller, out *Attempt, started *
 	}
 	out.Request.Body = string(plain)
 	return err
+}
+
+// botURL is where a message to Telegram goes, with what stands for the token.
+func botURL(base string, token *domain.VaultRef) string {
+	u, err := url.Parse(base)
+	if err != nil {
+		return base
+	}
+	// The braces come in last: as a part of a path they would be escaped.
+	return strings.Replace(u.JoinPath("bot"+token.KeyID, "sendMessage").String(), token.KeyID, token.String(), 1)
 }
 
 func addSignature(out *Attempt, f *domain.RequestSigned) {

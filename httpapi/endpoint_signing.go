@@ -65,8 +65,11 @@ func (a *api) listEndpointKeys(ctx context.Context, c *caller, in *endpointPath)
 		return nil, err
 	}
 	now, s := a.Now().UTC(), &e.Config.Signing
-	keys := []SigningKey{{KeyID: s.KeyID, Scheme: s.Scheme, Status: "current", Fingerprint: s.Fingerprint,
-		PublicKey: s.PublicKey}}
+	keys := []SigningKey{}
+	if e.Config.Signs() {
+		keys = append(keys, SigningKey{KeyID: s.KeyID, Scheme: s.Scheme, Status: "current", Fingerprint: s.Fingerprint,
+			PublicKey: s.PublicKey})
+	}
 	for _, p := range s.Previous {
 		if p.ValidUntil.After(now) {
 			keys = append(keys, SigningKey{KeyID: p.KeyID, Scheme: p.Scheme, Status: "previous", Fingerprint: p.Fingerprint,

@@ -173,16 +173,18 @@ func (a *api) endpointURL(ctx context.Context, c *caller, e *domain.Endpoint) (s
 	return a.targetURL(ctx, c, &e.Config, place)
 }
 
+// hiddenPath stands for an URL's path that is not shown.
+const hiddenPath = "/…"
+
 // targetURL opens a configuration's URL: whole for those who may see it. Others, and everybody once it is erased, see
 // scheme and host.
 func (a *api) targetURL(ctx context.Context, c *caller, cfg *domain.EndpointConfig, p vault.Place) (string, error) {
-	const hidden = "/…"
 	if !c.seesURLs() {
-		return cfg.Scheme + "://" + cfg.Host + hidden, nil
+		return cfg.Scheme + "://" + cfg.Host + hiddenPath, nil
 	}
 	content, err := a.openEndpoint(ctx, cfg, p)
 	if errors.Is(err, vault.ErrErased) {
-		return cfg.Scheme + "://" + cfg.Host + hidden, nil
+		return cfg.Scheme + "://" + cfg.Host + hiddenPath, nil
 	}
 	if err != nil {
 		return "", err

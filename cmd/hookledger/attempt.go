@@ -1,9 +1,9 @@
 package main
 
 import (
-	"fmt"
 	"io"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -98,36 +98,12 @@ func newAttemptGet(a *app, r *remote) *cobra.Command {
 		}}
 }
 
-// printExchange writes request and response the way HTTP does.
-func printExchange(w io.Writer, paint output.Paint, t *apiclient.Attempt) {
-	if t.Request != nil {
-		fmt.Fprintf(w, "\n%s\n", paint.Bold("request"))
-		fmt.Fprintf(w, "%s %s\n", t.Request.Method, output.Clean(t.Request.URL))
-		for _, h := range t.Request.Headers {
-			fmt.Fprintf(w, "%s %s\n", paint.Dim(output.Clean(h.Name)+":"), output.Clean(h.Value))
-		}
-		fmt.Fprintf(w, "\n%s\n", output.Clean(t.Request.Body))
-	}
-	if t.Response != nil {
-		fmt.Fprintf(w, "\n%s\n", paint.Bold("response"))
-		fmt.Fprintf(w, "%d\n", t.Response.Status)
-		for _, h := range t.Response.Headers {
-			fmt.Fprintf(w, "%s %s\n", paint.Dim(output.Clean(h.Name)+":"), output.Clean(h.Value))
-		}
-		if t.Response.Body != "" {
-			fmt.Fprintf(w, "\n%s\n", output.Clean(t.Response.Body))
-		}
-		if t.Response.Truncated {
-			fmt.Fprintln(w, paint.Dim("(truncated)"))
-		}
-	}
-}
-
 func newAttemptCurl(a *app, r *remote) *cobra.Command {
 	return &cobra.Command{Use: "curl ID", Short: "Print a curl command that repeats an attempt's request, byte for byte",
 		Long: `Print a curl command that repeats the exact request of an attempt: same URL, headers, signature and body.
 
-The values of an endpoint's own headers and login are not shown: {vault:...} stands for them.
+The values of an endpoint's own headers and login, and a Telegram bot's token, are not shown: {vault:...} stands for
+them. A mail can't be repeated so.
 
 Receivers take a signature for five minutes only, by their clock: repeat an older attempt with a fresh signature by
 hookledger delivery retry.`,
@@ -137,20 +113,40 @@ hookledger delivery retry.`,
 			if err != nil {
 				return err
 			}
-			if t.Value.Request == nil || t.Value.Erased {
-				return domain.Refuse(domain.KindErased, "no_request", "the request of this attempt is not there any more",
-					"its content was erased; what is left shows: hookledger attempt get "+t.Value.ID)
-			}
-			for _, h := range t.Value.Request.Headers {
-				if strings.HasPrefix(h.Value, "{vault:") {
-					a.note("the values of some headers stand in the vault: put them where {vault:...} is")
-					break
-				}
+			if err := a.curlable(&t.Value); err != nil {
+				return err
 			}
 			_, err = io.WriteString(a.out, curl(&t.Value)+"\n")
 			return err
 		}}
 }
+
+// curlable refuses an attempt whose request no curl command can repeat, and says what must be put into the others'.
+func (a *app) curlable(t *apiclient.Attempt) error {
+	switch {
+	case t.Request == nil || t.Erased:
+		return domain.Refuse(domain.KindErased, "no_request", "the request of this attempt is not there any more",
+			"its content was erased; what is left shows: hookledger attempt get "+t.ID)
+	case t.Request.Kind == domain.EndpointEmail:
+		return domain.Refuse(domain.KindInvalid, "no_curl", "this attempt sent a mail, which is no request of HTTP's",
+			"see it with: hookledger attempt get "+t.ID+"; send it again with: hookledger delivery retry "+t.DeliveryID)
+	case strings.HasSuffix(t.Request.URL, "/…"):
+		return domain.Refuse(domain.KindForbidden, "no_url", "the path of the URL is not shown to this API key",
+			"use a key whose role is operator or admin")
+	case t.Request.Kind == domain.EndpointSlack:
+		a.note("who has this URL can post to the channel: keep it to yourself")
+	case strings.Contains(t.Request.URL, inVault):
+		a.note("the bot's token stands in the vault: put it where {vault:...} is")
+	case slices.ContainsFunc(t.Request.Headers, func(h apiclient.Header) bool {
+		return strings.HasPrefix(h.Value, inVault)
+	}):
+		a.note("the values of some headers stand in the vault: put them where {vault:...} is")
+	}
+	return nil
+}
+
+// inVault begins what stands for a secret.
+const inVault = "{vault:"
 
 // largeArgument is where a body is too long for one argument of a program (128 KiB on Linux); printf is the shell's
 // own.

@@ -271,6 +271,12 @@ func newEndpointKeys(a *app, r *remote) *cobra.Command {
 					}
 				}
 			}
+			if out.Len() == 0 {
+				a.note("it signs nothing: only requests to endpoints of the kind webhook are signed")
+				if a.printer.Format == output.Table {
+					return nil
+				}
+			}
 			return out.Close()
 		}}
 }

@@ -149,6 +149,7 @@ type Delivery struct {
 	ErrorCode    string          `json:"error_code"`
 	CreatedAt    time.Time       `json:"created_at"`
 	Held         *Held           `json:"held"`
+	Waits        *Waits          `json:"waits"`
 	NextAt       *time.Time      `json:"next_attempt_at"`
 	CompletedAt  *time.Time      `json:"completed_at"`
 	Attempts     []Item[Attempt] `json:"attempts"`
@@ -178,6 +179,15 @@ type Held struct {
 	Since  time.Time `json:"since"`
 }
 
+// Waits is what it waits for, where it is neither held nor in flight.
+type Waits struct {
+	For    string     `json:"for"`
+	Until  *time.Time `json:"until"`
+	Limit  float64    `json:"limit"`
+	Ahead  *int       `json:"ahead"`
+	Behind string     `json:"behind"`
+}
+
 // LastResult is the last attempt's HTTP status, or why it got none.
 func (d Delivery) LastResult() string { return result(d.Code, d.ErrorCode) }
 
@@ -203,6 +213,7 @@ type Attempt struct {
 
 // Request is what was sent; Headers are all, the signature's three included.
 type Request struct {
+	Kind    string   `json:"kind"` // the endpoint's
 	Method  string   `json:"method"`
 	URL     string   `json:"url"`
 	Headers []Header `json:"headers"`
