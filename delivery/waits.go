@@ -34,8 +34,8 @@ type Wait struct {
 	Behind string    // with WaitOrder the delivery that must end first; empty: not known
 }
 
-// Waits says what a delivery waits for that is neither in flight, as far as its row knows, nor held. It says false where
-// that is over already, and the rows are about to say so. It looks where it is decided what is sent, and changes
+// Waits says what a delivery waits for that is neither in flight, as far as its row knows, nor held. It says false
+// where that is over already, and the rows are about to say so. It looks where it is decided what is sent, and changes
 // nothing there.
 func (d *Delivery) Waits(due domain.Due) (Wait, bool) { return d.source.waits(&due) }
 

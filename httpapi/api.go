@@ -116,6 +116,8 @@ type Config struct {
 	Refusals Refusals
 	// Polls are this node's pollers of sources; nil: it polls none.
 	Polls Polls
+	// Dispatch decides on this node what is sent next; nil: nothing is, and nothing is said of what waits.
+	Dispatch Dispatch
 	// Egress says where endpoints may be: one whose address is a literal denied one is refused.
 	Egress  delivery.EgressConfig
 	Room    func() error // refuses writes when the disk is nearly full; nil: there is always room

@@ -17,6 +17,7 @@ type Delivery struct {
 	Status        string           `json:"status" enum:"pending,in_flight,retrying,held,succeeded,exhausted,cancelled"`
 	AttemptCount  int              `json:"attempt_count" doc:"Attempts begun so far."`
 	Held          *Held            `json:"held,omitempty" doc:"Why it is held, and since when."`
+	Waits         *Waits           `json:"waits,omitempty" doc:"While it is pending or retrying; not in lists."`
 	NextAttemptAt *time.Time       `json:"next_attempt_at,omitempty" doc:"While it has not ended."`
 	Code          int              `json:"code,omitempty" doc:"HTTP status of the last response." example:"200"`
 	ErrorCode     string           `json:"error_code,omitempty" doc:"Why the last attempt failed." example:"timeout"`
@@ -91,6 +92,7 @@ func (a *api) getDelivery(ctx context.Context, c *caller, in *deliveryPath) (*de
 		return nil, err
 	}
 	out := a.showDelivery(&row)
+	out.Waits = a.waitsOf(&row)
 	if out.Cancelled, err = a.cancellation(ctx, &row); err != nil {
 		return nil, err
 	}

@@ -58,6 +58,13 @@ var descriptions = map[string]string{
 		"channels by themselves.",
 	"EndpointConfig.disable_after": "After so long of nothing but failures the endpoint is disabled; 0s: never; absent: " +
 		"the server's default, 120h unless it sets another.",
+	"Waits.for": "As this node knows at this moment. schedule: its time has not come. order: behind must end first. " +
+		"endpoint_rate, endpoint_in_flight, host_in_flight: the limit of its endpoint, or of its tenant's attempts at one " +
+		"host. slowed_down: what is left of these while the endpoint has too much to do. window: the node's attempts at " +
+		"once, or the part of them that one endpoint may have; timed_out_share, late_share, replay_share: the part that " +
+		"is shared by endpoints whose last attempt timed out, by late deliveries, by replays. turn: those before it. " +
+		"attempt: it was taken, and its attempt is about to be recorded. returned: it was taken, no attempt could be " +
+		"recorded, and it is taken again at until. ledger: it can't be written, or has no room.",
 	"EndpointHealth.places": "At most so many attempts at once, for it said that it has too much to do, or was down; " +
 		"absent: no bound but its own. A half-open breaker has one.",
 	"EndpointHealth.pending": "Deliveries that wait, as of a moment ago; absent with as_of: open-deliveries lists " +

@@ -153,7 +153,7 @@ func causesOf(records []domain.RecordRef) []Cause {
 
 // Held is why a delivery is held.
 type Held struct {
-	Reason string    `json:"reason" enum:"disabled,replay_paused,breaker_open,slowed_down"`
+	Reason string    `json:"reason" enum:"disabled,replay_paused,behind_exhausted,breaker_open,slowed_down"`
 	Since  time.Time `json:"since"`
 }
 

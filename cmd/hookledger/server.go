@@ -196,6 +196,9 @@ func startServer(ctx context.Context, cfg serverConfig) (_ *server, err error) {
 		Room: store.Room, Ready: s.ready,
 		FollowUps: followUpsLate(following), Version: version, LedgerID: s.LedgerID,
 		Logger: s.log, Registry: registry, HideMetrics: admin != nil}
+	if deliver != nil {
+		api.Dispatch = deliver
+	}
 	handler, err := httpapi.New(api)
 	if err != nil {
 		return nil, err
