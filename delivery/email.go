@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
+	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -112,7 +113,7 @@ func (email) send(parent context.Context, s *sender, p *prepared) (r *result) {
 			r.code = domain.CodeInternal
 		}
 		t.close()
-		r.redact(p.target.secret)
+		r.redact(loginSecrets(p.target)...)
 	}()
 	reply, err := t.deliver(ctx)
 	if no := (*smtpReply)(nil); errors.As(err, &no) {
@@ -315,6 +316,20 @@ func (t *mailing) data() (*smtpReply, error) {
 	}
 	_, _ = t.client.Text.Cmd("QUIT") // polite; nobody waits for what it says
 	return reply, nil
+}
+
+// loginSecrets are the password, and what a login with LOGIN or PLAIN sends of it: servers quote commands.
+func loginSecrets(t *target) []domain.Secret {
+	password := t.secret.Reveal()
+	if password == "" {
+		return nil
+	}
+	var user string
+	if t.content.Email != nil {
+		user = t.content.Email.Username
+	}
+	encoded := func(s string) domain.Secret { return domain.NewSecret(base64.StdEncoding.EncodeToString([]byte(s))) }
+	return []domain.Secret{t.secret, encoded("\x00" + user + "\x00" + password), encoded(password)}
 }
 
 // localName is what we greet with: the address that the server sees, which names nobody.

@@ -59,6 +59,7 @@ func signingError(err error) error {
 type demands struct {
 	headers []domain.Header // as recorded: what stands for a value is its reference
 	values  []string        // as sent, in the order of headers
+	hidden  []domain.Secret // what of the values is redacted, should the receiver repeat it
 	legacy  *domain.LegacySigning
 	secret  []byte // of legacy
 	wire    *ownWire
@@ -77,6 +78,7 @@ func (d *Delivery) demandsOf(ctx context.Context, c *domain.EndpointConfig) (*de
 		value, err := d.secret(ctx, ref, "the value of the header "+name)
 		out.headers = append(out.headers, domain.Header{Name: name, Value: ref.String()})
 		out.values = append(out.values, value)
+		out.hide(name, value)
 		return err
 	}
 	for _, h := range c.Headers {

@@ -1,7 +1,6 @@
 package delivery
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -149,24 +148,4 @@ func (telegram) judge(r *result) verdict {
 		return rejected
 	}
 	return byStatus
-}
-
-// redact takes a secret out of all that is recorded of the answer, should the other side have repeated it.
-func (r *result) redact(secret domain.Secret) {
-	value := secret.Reveal()
-	if value == "" {
-		return
-	}
-	const instead = "[redacted]"
-	if r.err != nil && strings.Contains(r.err.Error(), value) {
-		r.err = errors.New(strings.ReplaceAll(r.err.Error(), value, instead))
-	}
-	if r.body != nil {
-		r.body.b = bytes.ReplaceAll(r.body.b, []byte(value), []byte(instead))
-	}
-	for _, values := range r.header {
-		for i := range values {
-			values[i] = strings.ReplaceAll(values[i], value, instead)
-		}
-	}
 }

@@ -37,7 +37,11 @@ func (webhook) send(ctx context.Context, s *sender, p *prepared) *result {
 			p.header[h.Name] = x.values[i : i+1 : i+1]
 		}
 	}
-	return s.send(ctx, p)
+	r := s.send(ctx, p)
+	if x := p.target.demands; x != nil {
+		r.redact(x.hidden...)
+	}
+	return r
 }
 
 func (webhook) judge(*result) verdict { return byStatus }
