@@ -116,11 +116,11 @@ func TestALiveStreamOutlastsTheLedgersAbsence(t *testing.T) {
 		var away atomic.Bool
 		away.Store(true)
 		time.AfterFunc(2500*time.Millisecond, func() { away.Store(false) })
-		a := &api{Config: Config{Store: awayStore{hasOne{}, &away}}}
+		a := &api{Config: Config{Store: awayStore{hasOne{}, &away}, Now: time.Now}, Directory: &keyTable{}}
 		w := &recorder{header: http.Header{}}
 		q := &recordsQuery{recordFilter: recordFilter{tenant: "default"}, live: true, limit: 1}
-		out := newStreamWriter(w)
-		if err := a.follow(t.Context(), out, q, appendSSE); err != nil {
+		out := newStreamWriter(w, allowed)
+		if err := a.follow(t.Context(), &caller{key: &domain.APIKey{}}, out, q, appendSSE); err != nil {
 			t.Fatal(err)
 		}
 		if err := out.end(); err != nil {

@@ -36,7 +36,7 @@ func (a *api) registerFeed() {
 	a.addRaw(operation{id: "feed-events", tag: "Events", summary: "Read events with their bodies",
 		description: "As NDJSON up to now; with Accept: text/event-stream as server-sent events, on and on, from now or " +
 			"from where after, created_after or Last-Event-ID says: each one's id is its position. A stream that begins now says " +
-			"first where that is, as an event \"begin\"."},
+			"first where that is, as an event \"begin\". " + endOfKeyDoc},
 		[]*huma.Param{
 			query("event", "A type, or a pattern such as agent.*", text),
 			query("after", "Only events behind this position.", &huma.Schema{Type: huma.TypeInteger, Format: "int64"}),
@@ -122,7 +122,7 @@ func (a *api) feedEvents(w http.ResponseWriter, r *http.Request, c *caller) {
 		return
 	}
 	write := func(b []byte, rec *domain.Record) ([]byte, error) { return a.appendFed(r.Context(), b, q, rec) }
-	a.stream(w, r, &q.recordsQuery, write)
+	a.stream(w, r, c, &q.recordsQuery, write)
 }
 
 // appendFed writes an event, nothing for one that is not asked for.

@@ -120,7 +120,7 @@ func (a *api) registerRecords() {
 	record := schemaOf[Record](a)
 	a.addRaw(operation{id: "list-records", tag: "Records", summary: "Read the ledger",
 		description: "As NDJSON up to the ledger's head; with Accept: text/event-stream as server-sent events, on and on: " +
-			"each event's id is the record's position, and Last-Event-ID resumes behind it."},
+			"each event's id is the record's position, and Last-Event-ID resumes behind it. " + endOfKeyDoc},
 		[]*huma.Param{
 			query("after", "Only records behind this position.", &huma.Schema{Type: huma.TypeInteger, Format: "int64"}),
 			query("stream", "Only this stream's.", text),

@@ -2,10 +2,8 @@ package httpapi
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"iter"
 	"math"
@@ -196,38 +194,14 @@ func (a *api) listRecords(w http.ResponseWriter, r *http.Request, c *caller) {
 		return
 	}
 	if q.live {
-		a.stream(w, r, q, appendSSE)
+		a.stream(w, r, c, q, appendSSE)
 	} else {
-		a.stream(w, r, q, appendNDJSON)
+		a.stream(w, r, c, q, appendNDJSON)
 	}
 }
 
 // recordWriter writes a record for a stream, or nothing where it leaves it out.
 type recordWriter func([]byte, *domain.Record) ([]byte, error)
-
-// stream answers with records: live ones on and on, others up to the ledger's head.
-func (a *api) stream(w http.ResponseWriter, r *http.Request, q *recordsQuery, write recordWriter) {
-	out := newStreamWriter(w)
-	var err error
-	if q.live {
-		err = a.follow(r.Context(), out, q, write)
-	} else {
-		out.begin("application/x-ndjson")
-		_, err = a.copyRecords(r.Context(), out, q, write)
-	}
-	if err == nil {
-		err = out.end()
-	}
-	if err != nil && !out.begun {
-		a.fail(w, r, err)
-		return
-	}
-	if err != nil && r.Context().Err() == nil && !out.broken {
-		// What was written is not all: the client must see that, so the connection is broken off.
-		a.Logger.Error("reading records failed", "path", r.URL.Path, "error", err)
-		panic(http.ErrAbortHandler)
-	}
-}
 
 // copyRecords writes what there is behind q.after, and moves it on. It says whether the limit was reached.
 func (a *api) copyRecords(ctx context.Context, out *streamWriter, q *recordsQuery, write recordWriter) (bool, error) {
@@ -266,68 +240,6 @@ func appendSSE(b []byte, r *domain.Record) ([]byte, error) {
 	b = append(b, "\ndata: "...)
 	b, err := appendRecord(b, r)
 	return append(b, "\n\n"...), err
-}
-
-// keepAlive is how often a live stream without records says that it is there.
-const keepAlive = 15 * time.Second
-
-// follow writes records as they become durable, until the client or the server goes away.
-func (a *api) follow(ctx context.Context, out *streamWriter, q *recordsQuery, write recordWriter) error {
-	out.begin("text/event-stream")
-	// It is sent with what the first read gives, so that a read that is refused can be answered.
-	if err := out.write([]byte(cmp.Or(q.preface, ": hookledger records\n\n"))); err != nil {
-		return err
-	}
-	for {
-		// What is behind the filter is not read again: the head is taken before the read.
-		head := a.Store.Head()
-		done, err := a.copyRecords(ctx, out, q, write)
-		switch {
-		case errors.Is(err, ledger.ErrUnavailable):
-			if err := a.ledgerAway(ctx, out); err != nil {
-				return err
-			}
-			continue
-		case err != nil || done:
-			return err
-		}
-		q.after = max(q.after, head)
-		if err := out.flush(); err != nil {
-			return err
-		}
-		wait, cancel := context.WithTimeout(ctx, keepAlive)
-		err = a.Store.Wait(wait, q.after)
-		quiet := wait.Err() != nil
-		cancel()
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case quiet:
-			if err := out.comment("still here"); err != nil {
-				return err
-			}
-		case err != nil:
-			return err
-		}
-	}
-}
-
-// awayPause is how long a live stream waits before it asks a ledger again that is not available.
-const awayPause = time.Second
-
-// ledgerAway keeps a live stream open while the ledger is not available: the reader learns it, and goes on where it
-// was.
-func (a *api) ledgerAway(ctx context.Context, out *streamWriter) error {
-	if err := out.comment("the ledger is not available for now"); err != nil {
-		return err
-	}
-	timer := time.NewTimer(awayPause)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-	return nil
 }
 
 func showRecord(r *domain.Record) (Record, error) {

@@ -210,12 +210,13 @@ func (quietStore) ReadAll(context.Context, domain.Position) iter.Seq2[*domain.Re
 func TestQuietStreamSaysThatItIsThere(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		a := &api{Config: Config{Store: quietStore{}}}
+		a := &api{Config: Config{Store: quietStore{}, Now: time.Now}, Directory: &keyTable{}}
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Second)
 		defer cancel()
 		w := &recorder{header: http.Header{}}
 		all := &recordsQuery{recordFilter: recordFilter{tenant: "default"}}
-		if err := a.follow(ctx, newStreamWriter(w), all, appendSSE); err != nil {
+		c := &caller{key: &domain.APIKey{}}
+		if err := a.follow(ctx, c, newStreamWriter(w, allowed), all, appendSSE); err != nil {
 			t.Fatal(err)
 		}
 		if n := strings.Count(w.String(), ": still here\n\n"); n != 3 {
@@ -228,7 +229,7 @@ func TestQuietStreamSaysThatItIsThere(t *testing.T) {
 func TestStreamLeavesNoDeadline(t *testing.T) {
 	t.Parallel()
 	w := &recorder{header: http.Header{}}
-	out := newStreamWriter(w)
+	out := newStreamWriter(w, allowed)
 	out.begin("application/x-ndjson")
 	if err := errors.Join(out.write(make([]byte, 40<<10)), out.write([]byte("x"))); err != nil || w.deadline.IsZero() {
 		t.Errorf("a stream without a deadline: %v", err)

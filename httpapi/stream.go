@@ -9,6 +9,7 @@ import (
 // no goroutine for ever.
 type streamWriter struct {
 	w      http.ResponseWriter
+	may    func() error // is asked before anything goes out: why nothing more may
 	rc     *http.ResponseController
 	buf    []byte
 	line   []byte // for the caller to build lines in
@@ -19,8 +20,8 @@ type streamWriter struct {
 // writeWithin is how long a client may take for what is written at once.
 const writeWithin = 30 * time.Second
 
-func newStreamWriter(w http.ResponseWriter) *streamWriter {
-	return &streamWriter{w: w, rc: http.NewResponseController(w), buf: make([]byte, 0, 64<<10)}
+func newStreamWriter(w http.ResponseWriter, may func() error) *streamWriter {
+	return &streamWriter{w: w, may: may, rc: http.NewResponseController(w), buf: make([]byte, 0, 64<<10)}
 }
 
 // begin says what the answer is; it is sent with the first flush.
@@ -47,6 +48,14 @@ func (s *streamWriter) comment(text string) error {
 	return s.flush()
 }
 
+// close ends a live stream with a comment that says why, though nothing else may go out any more.
+func (s *streamWriter) close(why string) error {
+	s.buf = append(s.buf[:0], ": "+why+"\n\n"...)
+	err := s.send()
+	_ = s.rc.SetWriteDeadline(time.Time{})
+	return err
+}
+
 // end writes what is left, and takes the deadline away: the connection may serve another request.
 func (s *streamWriter) end() error {
 	err := s.flush()
@@ -55,6 +64,14 @@ func (s *streamWriter) end() error {
 }
 
 func (s *streamWriter) flush() error {
+	if err := s.may(); err != nil {
+		s.buf = s.buf[:0]
+		return err
+	}
+	return s.send()
+}
+
+func (s *streamWriter) send() error {
 	// A writer that knows no deadlines is a test's, or a server's own: it has its own way to end a slow client.
 	_ = s.rc.SetWriteDeadline(time.Now().Add(writeWithin))
 	if !s.begun {
