@@ -7,6 +7,7 @@ import (
 
 	"hookledger/domain"
 	"hookledger/ledger"
+	"hookledger/vault"
 )
 
 // newSecrets are values on their way into the vault: what was given, and what of it is kept there already. Decisions
@@ -70,8 +71,12 @@ func (a *api) destroy(ctx context.Context, keyIDs ...string) error {
 	defer cancel()
 	var errs []error
 	for _, id := range keyIDs {
-		if id != "" {
-			errs = append(errs, a.Vault.Destroy(ctx, id))
+		if id == "" {
+			continue
+		}
+		// One that the vault never knew is as gone as it can be.
+		if err := a.Vault.Destroy(ctx, id); err != nil && !errors.Is(err, vault.ErrUnknownKey) {
+			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)

@@ -291,3 +291,13 @@ func TestWhatASourceLetsGoOfIsDestroyed(t *testing.T) {
 		t.Errorf("the credentials: %v, then %v", first, second)
 	}
 }
+
+// TestASourceWhoseCredentialsTheVaultNeverHadCanBeDeleted, as after a vault was restored from before it was added.
+func TestASourceWhoseCredentialsTheVaultNeverHadCanBeDeleted(t *testing.T) {
+	t.Parallel()
+	s := newStack(t)
+	s.append(domain.SourceStream("default", "src_1"), "default", &domain.SourceAdded{Config: domain.SourceConfig{
+		Kind: domain.SourceAgenFleet, TimeZone: "UTC", Poll: &domain.PollConfig{URL: "https://api.agenfleet.ai/api",
+			Auth: domain.AuthKey, Credentials: domain.VaultRef{KeyID: "cr_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C"}}}})
+	s.call(s.key("default", domain.RoleAdmin), "DELETE", "/v1/sources/src_1", nil).want(204, "")
+}
