@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/url"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -29,6 +30,28 @@ func deliveryColumns() []output.Column[apiclient.Delivery] {
 		detail("completed_at", func(d apiclient.Delivery) string { return output.TimeOf(d.CompletedAt) }),
 		detail("cancelled", apiclient.Delivery.WhyCancelled),
 	}
+}
+
+// waitsOf says what a delivery waits for: "endpoint_rate of 50, 3 ahead".
+func waitsOf(d apiclient.Delivery) string {
+	w := d.Waits
+	if w == nil {
+		return ""
+	}
+	s := w.For
+	if w.Limit > 0 {
+		s += " of " + strconv.FormatFloat(w.Limit, 'f', -1, 64)
+	}
+	if w.Behind != "" {
+		s += " behind " + w.Behind
+	}
+	if w.Until != nil {
+		s += " until " + output.Time(*w.Until)
+	}
+	if w.Ahead != nil && *w.Ahead > 0 {
+		s += ", " + output.Int(*w.Ahead) + " ahead"
+	}
+	return s
 }
 
 func newDelivery(a *app) *cobra.Command {
@@ -86,7 +109,7 @@ func newDeliveryGet(a *app, r *remote) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := output.One(a.printer, deliveryColumns(), d.Raw, d.Value); err != nil {
+			if err := output.One(a.printer, append(deliveryColumns(), detail("waits", waitsOf)), d.Raw, d.Value); err != nil {
 				return err
 			}
 			if a.printer.Format != output.Table || len(d.Value.Attempts) == 0 {
