@@ -105,6 +105,30 @@ func TestSemantics_SickEndpointsDelayNobody(t *testing.T) {
 	})
 }
 
+// TestSemantics_AfterAnOutageSlowEndpointsDelayNobody: the backlogs of one that hangs and one that is slow are as late as
+// another's, and leave it places in the half that all of them share: it drains as its own attempts end, and not as theirs.
+func TestSemantics_AfterAnOutageSlowEndpointsDelayNobody(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		n := newNeighbours(t, 256)
+		outage := time.Now().Add(-time.Hour)
+		for _, ep := range []string{"hung", "slow", "healthy", "failing"} {
+			fill(n.w.backlog, "t", ep, 10_000, outage)
+		}
+		n.subscribe()
+		n.run(time.Second)
+		for _, ep := range []string{"healthy", "failing"} {
+			if got := n.takes[ep]; got < 1000 {
+				t.Errorf("%s had %d turns in a second, with attempts of a millisecond", ep, got)
+			}
+		}
+		if n.takes["slow"] == 0 || n.takes["hung"] == 0 {
+			t.Errorf("nobody was in the way: %v", n.takes)
+		}
+		n.end()
+	})
+}
+
 // TestSemantics_TwoHundredHungEndpointsDelayNobody: from the first moment on, before any of them has timed out, and for
 // as long as they hang.
 func TestSemantics_TwoHundredHungEndpointsDelayNobody(t *testing.T) {
@@ -336,10 +360,12 @@ func TestALaneWaitsOnceForTheHalfOfLateDeliveries(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		c := newConsumer(t, func(cfg *Config) { cfg.Window = 16 })
-		for _, ep := range []string{"hung", "busy", "patient"} {
+		for _, ep := range []string{"hung1", "hung2", "hung3", "hung4", "busy", "patient"} {
 			c.w.endpoint(ep, hook)
+			if strings.HasPrefix(ep, "hung") {
+				fill(c.w.backlog, "default", ep, 2, time.Now().Add(-time.Hour))
+			}
 		}
-		fill(c.w.backlog, "default", "hung", 8, time.Now().Add(-time.Hour))
 		c.subscribe()
 		if n := c.takeAll(); n != 8 {
 			t.Fatalf("%d late deliveries are in flight, want half of the window", n)

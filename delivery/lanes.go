@@ -9,7 +9,8 @@ import (
 
 const (
 	// greed bounds an endpoint's attempts under way to this many times the places that are free: one endpoint alone
-	// comes to three quarters of the window, and however many crowd in, the next one finds a place.
+	// comes to three quarters of the window, and however many crowd in, the next one finds a place. So it is with its
+	// late ones, in the share of those.
 	greed = 3
 	// leastSweep is how many lanes there are, at least, when those of removed endpoints are looked for.
 	leastSweep = 1024
@@ -27,7 +28,7 @@ const (
 	placeSick                // for the end of an attempt of any sick lane
 	placeReplay              // for the end of an attempt of any replay
 	placeHost                // for the end of an attempt at its host
-	placeLate                // for the end of an attempt of any late delivery, or for one that is not late
+	placeLate                // for the end of an attempt of a late delivery, any or its own, or for one that is not late
 	placeTimed               // for its rate or its gate
 )
 
@@ -38,6 +39,7 @@ type lane struct {
 	tenant   *tenantRound
 	place    place
 	inFlight int
+	late     int                // of those in flight, counted as in lanes.lateInFlight
 	sick     bool               // its last attempt timed out
 	allow    int                // attempts in flight beyond the first ones, see allowance
 	since    time.Time          // an attempt of it ended last, or the first of those in flight began
@@ -224,7 +226,7 @@ func (s *lanes) admit(l *lane, now time.Time) (domain.Due, bool) {
 		}
 		if late {
 			l.place = placeLate
-			if !l.inLate {
+			if s.lateInFlight >= s.lateShare() && !l.inLate { // else the end of one of its own wakes it
 				l.inLate = true
 				s.lateWaiting.push(l)
 			}
@@ -270,7 +272,7 @@ func (s *lanes) settle(it *item, now time.Time) {
 		s.enter(l)
 	}
 	l.site.wake(l, func(w *lane) {
-		if w.place == placeOwn {
+		if w.place == placeOwn || w.place == placeLate && !w.inLate {
 			s.enter(w)
 		}
 	})

@@ -94,20 +94,26 @@ func (s *lanes) rest(l *lane, now time.Time, wait time.Duration) {
 	heap.Push(&s.timed, l)
 }
 
-// take takes a due delivery. While late ones have half of the window, only others are taken; late says then that there
+// take takes a due delivery. While the lane may have no more late ones, only others are taken; late says then that there
 // were none, and that late ones wait.
 func (s *lanes) take(l *lane, now time.Time) (d domain.Due, late, ok bool) {
-	if s.lateInFlight < s.lateShare() || l.isReplay() {
+	if l.isReplay() || !s.lateFull(l.late) {
 		d, ok = s.backlog.Take(l.key, now)
 		return d, false, ok
 	}
 	return s.backlog.TakeFresh(l.key, now)
 }
 
+// lateFull says that a lane with so many late ones in flight may have no more: late deliveries have half of the window,
+// and of it a lane leaves a part to others. Or else one that hangs and one that is slow keep those of all the others from
+// going on.
+func (s *lanes) lateFull(inFlight int) bool { return inFlight >= greed*(s.lateShare()-s.lateInFlight) }
+
 // began counts an attempt, and ended takes it out again.
 func (s *lanes) began(it *item) {
 	if it.late {
 		s.lateInFlight++
+		it.lane.late++
 	}
 	if it.host != nil {
 		it.host.inFlight++
@@ -117,6 +123,7 @@ func (s *lanes) began(it *item) {
 func (s *lanes) ended(it *item) {
 	if it.late {
 		s.lateInFlight--
+		it.lane.late--
 	}
 	if it.host != nil {
 		it.host.inFlight--

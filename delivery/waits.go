@@ -74,14 +74,14 @@ func (s *Source) waits(due *domain.Due) (Wait, bool) {
 
 // waits says what keeps an endpoint's first due delivery from being taken; late says whether it is.
 func (s *lanes) waits(key domain.EndpointKey, late bool, now time.Time) (Wait, bool) {
-	w, ok := Wait{For: WaitTurn}, true
-	l := s.all[key]
-	if l != nil {
+	w, ok, lateHere := Wait{For: WaitTurn}, true, 0
+	if l := s.all[key]; l != nil {
 		w, ok = s.parked(l, now)
+		lateHere = l.late
 	}
 	switch {
 	case !ok || w.For != WaitTurn:
-	case late && s.lateInFlight >= s.lateShare():
+	case late && s.lateFull(lateHere):
 		w = Wait{For: WaitLateShare, Limit: float64(s.lateShare())}
 	case s.inFlight >= s.window:
 		w = Wait{For: WaitWindow, Limit: float64(s.window)}
