@@ -60,8 +60,8 @@ func TestStoryRefusals(t *testing.T) {
 	for args, want := range map[string]string{
 		"demo --story nobody":               `there is no "nobody"`,
 		"demo --story billing -o json":      "a story is a text",
-		"demo --story billing --once":       "none of the others can be",
-		"demo --story billing --data-dir x": "none of the others can be",
+		"demo --story billing --once":       "can't be given together",
+		"demo --story billing --data-dir x": "can't be given together",
 		"demo --story billing --store eventstore --eventstore esdb://127.0.0.1:1": "a story is a text",
 	} {
 		var out, bad bytes.Buffer

@@ -96,15 +96,17 @@ func endpointPath(id string) string { return "/v1/endpoints/" + url.PathEscape(i
 
 // endpointFlags are what create and update take; body holds only what was given.
 type endpointFlags struct {
-	url, description, timeout string
-	events, schedule, meta    []string
-	rate                      float64
-	inFlight                  int
-	ordered                   bool
-	channel                   string
-	onExhausted               string
-	disableAfter              string
-	to                        kindFlags
+	url, description string
+	timeout          span
+	events, meta     []string
+	schedule         spans
+	rate             float64
+	inFlight         int
+	ordered          bool
+	channel          string
+	onExhausted      string
+	disableAfter     span
+	to               kindFlags
 }
 
 func (f *endpointFlags) flags(c *cobra.Command) {
@@ -112,15 +114,15 @@ func (f *endpointFlags) flags(c *cobra.Command) {
 	flags.StringVar(&f.url, "url", "", "where to send to")
 	flags.StringSliceVar(&f.events, "events", nil, `event types or patterns, such as agent.*,cron.failed or "*"`)
 	flags.StringVar(&f.description, "description", "", "what it is for")
-	flags.StringSliceVar(&f.schedule, "retry-schedule", nil, "the wait before each retry, such as 5s,5m,30m,2h")
-	flags.StringVar(&f.timeout, "timeout", "", "how long an attempt may take, such as 20s")
+	flags.Var(&f.schedule, "retry-schedule", "the wait before each retry, such as 5s,5m,30m,2h")
+	flags.Var(&f.timeout, "timeout", "how long an attempt may take, such as 20s")
 	flags.StringSliceVar(&f.meta, "metadata", nil, "key=value, several times or separated by commas")
 	flags.Float64Var(&f.rate, "rate-limit", 0, "requests per second at most; 0: no limit")
 	flags.IntVar(&f.inFlight, "max-in-flight", 0, "attempts at once at most; 0: the server's default")
 	flags.StringVar(&f.channel, "channel", "", "url: this webhook is a channel of cron outputs; what becomes of them there "+
 		"is said by cron.delivered and cron.failed")
 	flags.BoolVar(&f.ordered, "ordered", false, "one delivery after the other, in the order of the events")
-	flags.StringVar(&f.disableAfter, "disable-after", "",
+	flags.Var(&f.disableAfter, "disable-after",
 		"disable it after so long of nothing but failures, such as 72h; 0s: never (default: the server's)")
 	flags.StringVar(&f.onExhausted, "on-exhausted", "",
 		"what those behind an exhausted delivery do when ordered: continue (the default) or wait")

@@ -75,7 +75,7 @@ func asOf(s string) (string, error) {
 	if _, err := strconv.ParseUint(s, 10, 64); s == "" || err == nil {
 		return s, nil
 	}
-	t, err := moment(s)
+	t, err := moment("--as-of", s)
 	if err != nil {
 		return "", err
 	}

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -55,9 +56,66 @@ func fixOf(cmd *cobra.Command, detail string) string {
 	return seeHelp(cmd)
 }
 
+// span is a flag's time as it is written, so that what was not given can be told from what is 0.
+type span string
+
+func (s *span) String() string { return string(*s) }
+func (s *span) Type() string   { return "duration" }
+
+// Set takes what the API takes.
+func (s *span) Set(text string) error {
+	if _, err := time.ParseDuration(text); err != nil {
+		return err
+	}
+	*s = span(text)
+	return nil
+}
+
+// spans is a flag's list of times.
+type spans []string
+
+func (s *spans) String() string { return strings.Join(*s, ",") }
+func (s *spans) Type() string   { return "durations" }
+
+// Set adds to what was given before.
+func (s *spans) Set(text string) error {
+	if text == "" {
+		*s = spans{}
+		return nil
+	}
+	for one := range strings.SplitSeq(text, ",") {
+		if _, err := time.ParseDuration(one); err != nil {
+			return err
+		}
+		*s = append(*s, one)
+	}
+	return nil
+}
+
+// exclusiveFlags names the flags that were given and can't be, together.
+func exclusiveFlags(cmd *cobra.Command) error {
+	const annotation = "cobra_annotation_mutually_exclusive" // cobra's own; its error has the flags without their dashes
+	var err error
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		for _, group := range f.Annotations[annotation] {
+			var given []string
+			for name := range strings.FieldsSeq(group) {
+				if cmd.Flags().Changed(name) {
+					given = append(given, "--"+name)
+				}
+			}
+			if len(given) > 1 {
+				err = usage(strings.Join(given, " and ")+" can't be given together", "leave out all but one of them")
+			}
+		}
+	})
+	return err
+}
+
 // written is how the values of a type are.
 var written = map[string]string{"bool": "true or false", "int": "a whole number", "int64": "a whole number",
-	"uint64": "a whole number", "float64": "a number", "duration": "a time with its unit, such as 30s, 5m or 2h"}
+	"uint64": "a whole number", "float64": "a number", "duration": "a time with its unit, such as 30s, 5m or 2h",
+	"durations": "times with their units, such as 5s,5m,2h"}
 
 // takes says what a flag takes: its values where they are few, else what is written there, as its help has it.
 func takes(cmd *cobra.Command, f *pflag.Flag) string {

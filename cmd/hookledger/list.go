@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -49,7 +50,7 @@ func (l *listing) query() (url.Values, error) {
 		if v == "" {
 			continue
 		}
-		t, err := moment(v)
+		t, err := moment(flagNamed(name), v)
 		if err != nil {
 			return nil, err
 		}
@@ -57,6 +58,9 @@ func (l *listing) query() (url.Values, error) {
 	}
 	return q, nil
 }
+
+// flagNamed is the flag of a field that is called as it is.
+func flagNamed(field string) string { return "--" + strings.ReplaceAll(field, "_", "-") }
 
 // set adds a parameter that has a value.
 func set(q url.Values, name, value string) {
@@ -66,13 +70,14 @@ func set(q url.Values, name, value string) {
 }
 
 // moment reads a time, or how long ago it was.
-func moment(s string) (time.Time, error) {
+func moment(flag, s string) (time.Time, error) {
 	if d, err := time.ParseDuration(s); err == nil && d >= 0 {
 		return now().Add(-d), nil
 	}
 	t, err := time.Parse(time.RFC3339, s)
 	if err != nil {
-		return t, usage(fmt.Sprintf("%q is no time", s), "write it like 2026-02-01T15:04:05Z, or like 2h for two hours ago")
+		return t, usage(fmt.Sprintf("%s: %q is no time", flag, s),
+			"write it like 2026-02-01T15:04:05Z, or like 2h for two hours ago")
 	}
 	return t, nil
 }

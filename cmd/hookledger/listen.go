@@ -82,7 +82,7 @@ func (a *app) listen(ctx context.Context, r *remote, f *listening) error {
 	query := url.Values{}
 	set(query, "event", f.event)
 	if f.since != "" {
-		t, err := moment(f.since)
+		t, err := moment("--since", f.since)
 		if err != nil {
 			return err
 		}

@@ -140,7 +140,7 @@ func (a *app) report(cmd *cobra.Command, err error) {
 	var refusal *domain.Error
 	switch {
 	case errors.As(err, &problem):
-		detail, fix = inFlags(cmd, detail), inFlags(cmd, problem.Fix)
+		detail, fix = refusedInFlags(cmd, problem)
 		if fix == "" && len(problem.Errors) > 0 {
 			fix = fixOf(cmd, detail)
 		}

@@ -62,7 +62,7 @@ func (q *querying) values() (url.Values, error) {
 		if *v == "" {
 			continue
 		}
-		t, err := moment(*v)
+		t, err := moment("--"+name, *v)
 		if err != nil {
 			return nil, err
 		}

@@ -20,12 +20,13 @@ const reconcilePatience = 11 * time.Minute
 
 // reconcileFlags hold what a reconciliation is asked for with.
 type reconcileFlags struct {
-	period, from, to, by, tz, lateAfter, tolerance string
-	types, endpoints, agents                       []string
-	billing, receiver, agenfleet, format           string
-	numbers, asOf, id, reason, show                string
-	maxListed                                      int
-	dryRun                                         bool
+	period, from, to, by, tz, tolerance  string
+	lateAfter                            span
+	types, endpoints, agents             []string
+	billing, receiver, agenfleet, format string
+	numbers, asOf, id, reason, show      string
+	maxListed                            int
+	dryRun                               bool
 }
 
 func newReconcile(a *app) *cobra.Command {
@@ -52,7 +53,7 @@ the same --as-of, it has the same digest.`,
 	flags.StringVar(&f.to, "to", "", "the period's end, exclusive, likewise")
 	flags.StringVar(&f.by, "by", "", "which time of an event counts: received (the default) or event")
 	flags.StringVar(&f.tz, "tz", "", "time zone of days and periods (default UTC)")
-	flags.StringVar(&f.lateAfter, "late-after", "", "what is confirmed later than this is late (default 5m)")
+	flags.Var(&f.lateAfter, "late-after", "what is confirmed later than this is late (default 5m)")
 	flags.StringVar(&f.tolerance, "tolerance", "", "amounts that differ by no more than this are equal (default 0)")
 	flags.StringSliceVar(&f.types, "event", nil, "of this type (default agent.budget_alert, agent.budget_exhausted)")
 	flags.StringSliceVar(&f.endpoints, "endpoint-id", nil, "only deliveries to this endpoint")
@@ -86,13 +87,13 @@ func (f *reconcileFlags) body(a *app) (map[string]any, error) {
 		if v == "" {
 			continue
 		}
-		t, err := moment(v)
+		t, err := moment("--"+name, v)
 		if err != nil {
 			return nil, err
 		}
 		body[name] = t.UTC().Format(time.RFC3339Nano)
 	}
-	for name, v := range map[string]string{"period": f.period, "by": f.by, "tz": f.tz, "late_after": f.lateAfter,
+	for name, v := range map[string]string{"period": f.period, "by": f.by, "tz": f.tz, "late_after": string(f.lateAfter),
 		"tolerance": f.tolerance, "as_of": f.asOf, "id": f.id, "reason": f.reason, "source_id": f.agenfleet} {
 		given(name, v, v != "")
 	}

@@ -34,6 +34,7 @@ type replaying struct {
 	rate, gaps                 float64
 	ordered, dryRun            bool
 	yes, watch                 bool
+	since                      bool // which recover calls after so
 }
 
 // pace are the flags that every way to make a replay takes.
@@ -86,7 +87,7 @@ digest, whatever comes meanwhile.`,
 }
 
 func newRecover(a *app) *cobra.Command {
-	r, f := &remote{}, &replaying{}
+	r, f := &remote{}, &replaying{since: true}
 	c := &cobra.Command{Use: "recover ENDPOINT --since T", Short: "Send an endpoint everything that it missed",
 		Long: `Send an endpoint everything that it missed since T: what was routed to it and did not succeed, and what it
 was left out of while it was disabled or not registered yet. It is a replay: see hookledger replay --help. Where nothing
@@ -117,7 +118,11 @@ func (f *replaying) body() (map[string]any, error) {
 		if v == "" {
 			continue
 		}
-		t, err := moment(v)
+		flag := flagNamed(name)
+		if f.since && name == "created_after" {
+			flag = "--since"
+		}
+		t, err := moment(flag, v)
 		if err != nil {
 			return nil, err
 		}

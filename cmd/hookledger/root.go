@@ -108,6 +108,9 @@ func (a *app) prepare(cmd *cobra.Command) error {
 	if err := missingFlags(cmd); err != nil {
 		return err
 	}
+	if err := exclusiveFlags(cmd); err != nil {
+		return err
+	}
 	if err := cmd.ValidateFlagGroups(); err != nil {
 		return usage(err.Error(), seeHelp(cmd))
 	}

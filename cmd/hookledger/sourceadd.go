@@ -15,11 +15,12 @@ type sourceFlags struct {
 	kind, description, tz string
 	fields, statuses      []string
 	url, email            string
-	every, costsEvery     string
+	every, costsEvery     span
 	rateLimit             int
 	currency, costPeriod  string
 	threshold             float64
-	job, window           string
+	job                   string
+	window                span
 	credentials           bool // are taken from the environment
 }
 
@@ -78,15 +79,15 @@ func (f *sourceFlags) flags(c *cobra.Command) {
 	flags.StringArrayVar(&f.statuses, "status", nil, "THEIRS=OURS: what a status of the source's stands for")
 	flags.StringVar(&f.url, "url", "", "agenfleet: the API's base, such as https://api.agenfleet.ai/api")
 	flags.StringVar(&f.email, "email", "", "agenfleet: whom to log in as")
-	flags.StringVar(&f.every, "every", "", "agenfleet: how often agents are read (default 1m)")
-	flags.StringVar(&f.costsEvery, "costs-every", "", "agenfleet: how often costs are read (default never)")
+	flags.Var(&f.every, "every", "agenfleet: how often agents are read (default 1m)")
+	flags.Var(&f.costsEvery, "costs-every", "agenfleet: how often costs are read (default never)")
 	flags.IntVar(&f.rateLimit, "rate-limit", 0, "agenfleet: requests a minute at most (default 50)")
 	flags.StringVar(&f.currency, "currency", "", "agenfleet: of the costs, such as USD")
 	flags.StringVar(&f.costPeriod, "cost-period", "",
 		"agenfleet: which period costs are of, daily or monthly (default monthly)")
 	flags.Float64Var(&f.threshold, "alert-threshold", 0, "agenfleet: where an agent has none, such as 0.8 (default none)")
 	flags.StringVar(&f.job, "job", "", "cron: the job, where neither the body nor ?job= names one")
-	flags.StringVar(&f.window, "window", "",
+	flags.Var(&f.window, "window",
 		"cron: how long an equal post that names no run is a repeat (default 45s)")
 }
 
