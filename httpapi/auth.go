@@ -17,11 +17,15 @@ const KeyPrefix = "hl_"
 
 // caller is who asks, and about which tenant.
 type caller struct {
-	key    *domain.APIKey
-	hash   [32]byte // finds the key again
-	route  *route
-	path   string // that was asked for
-	tenant string // "" where none was named and none is needed; AnyTenant for a platform key that names "*"
+	key   *domain.APIKey
+	hash  [32]byte // finds the key again
+	route *route
+	path  string // that was asked for
+	// idempotency is the request's Idempotency-Key; empty: it has none, or the route takes none.
+	idempotency string
+	replayed    bool        // an earlier request with this key did what is asked for
+	answer      http.Header // the answer's, while that has not begun
+	tenant      string      // "" where none was named and none is needed; AnyTenant for a platform key that names "*"
 }
 
 func (c *caller) actor() domain.Actor { return domain.Actor{Kind: "key", ID: c.key.ID} }

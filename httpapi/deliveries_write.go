@@ -44,8 +44,7 @@ func (a *api) registerDeliveryWrites() {
 }
 
 type retryInput struct {
-	ID string `path:"id" maxLength:"128" doc:"The delivery's id." example:"dlv_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C"`
-	IdempotencyInput
+	ID   string `path:"id" maxLength:"128" doc:"The delivery's id." example:"dlv_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C"`
 	Body *struct {
 		Force bool `json:"force,omitempty" doc:"Send it again although it succeeded."`
 	}
@@ -69,8 +68,8 @@ func (a *api) retryDelivery(ctx context.Context, c *caller, in *retryInput) (*de
 	due := domain.Due{Tenant: c.tenant, Endpoint: row.EndpointID, Delivery: row.ID, Event: row.EventID,
 		Replay: row.Replay, DueAt: row.DueAt}
 	var effect *domain.RetryRequested
-	parts := retryParts(c.tenant, row.ID, force, in.IdempotencyKey)
-	other := retryParts(c.tenant, row.ID, !force, in.IdempotencyKey)
+	parts := retryParts(c.tenant, row.ID, force, c.idempotency)
+	other := retryParts(c.tenant, row.ID, !force, c.idempotency)
 	_, done, err := ledger.Execute(ctx, a.Store, domain.DeliveryStream(c.tenant, row.ID),
 		func() *origin[*origin[*domain.Delivery]] {
 			return withOrigin(withOrigin(domain.NewDelivery(), other...), parts...)
@@ -78,6 +77,7 @@ func (a *api) retryDelivery(ctx context.Context, c *caller, in *retryInput) (*de
 			switch {
 			case o.made != nil:
 				effect = o.state.state.Requested
+				c.repeated()
 				return nil, nil
 			case o.state.made != nil:
 				return nil, errIdempotencyConflict
@@ -136,8 +136,7 @@ func showRetry(f *domain.RetryRequested) *RetryEffect {
 }
 
 type cancelInput struct {
-	ID string `path:"id" maxLength:"128" doc:"The delivery's id." example:"dlv_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C"`
-	IdempotencyInput
+	ID   string `path:"id" maxLength:"128" doc:"The delivery's id." example:"dlv_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C"`
 	Body *struct {
 		Reason string `json:"reason,omitempty" maxLength:"1024" doc:"Why, in your own words. It is kept sealed."`
 	}
@@ -151,7 +150,7 @@ func (a *api) cancelDelivery(ctx context.Context, c *caller, in *cancelInput) (*
 	if err != nil {
 		return nil, err
 	}
-	if row.Status != domain.StatusCancelled || in.IdempotencyKey != "" {
+	if row.Status != domain.StatusCancelled || c.idempotency != "" {
 		if row, err = a.cancel(ctx, c, in, &row); err != nil {
 			return nil, err
 		}
@@ -177,12 +176,13 @@ func (a *api) cancel(ctx context.Context, c *caller, in *cancelInput,
 	}
 	due := domain.Due{Tenant: c.tenant, Endpoint: row.EndpointID, Delivery: row.ID, Event: row.EventID,
 		Replay: row.Replay, DueAt: row.DueAt}
-	parts, repeated := []string{c.tenant, "cancel-delivery", row.ID, in.IdempotencyKey}, false
+	parts, repeated := []string{c.tenant, "cancel-delivery", row.ID, c.idempotency}, false
 	stream := domain.DeliveryStream(c.tenant, row.ID)
 	_, done, err := ledger.Execute(ctx, a.Store, stream,
 		func() *origin[*domain.Delivery] { return withOrigin(domain.NewDelivery(), parts...) },
 		func(o *origin[*domain.Delivery]) ([]domain.Record, error) {
 			if repeated = o.made != nil; repeated || row.Status == domain.StatusCancelled {
+				c.replayed = repeated
 				return nil, nil
 			}
 			s := a.stamp(c)

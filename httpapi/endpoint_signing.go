@@ -28,15 +28,8 @@ type SigningKey struct {
 }
 
 type rotateInput struct {
-	ID string `path:"id" maxLength:"128" doc:"The endpoint's id." example:"ep_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C"`
-	IdempotencyInput
+	ID   string        `path:"id" maxLength:"128" doc:"The endpoint's id." example:"ep_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C"`
 	Body *RotateSecret `required:"false"`
-}
-
-type rotateOutput struct {
-	Replayed string `header:"Idempotency-Replayed" doc:"true when an earlier request with this key did it."`
-	ETag     string `header:"ETag" doc:"The revision, for If-Match."`
-	Body     Endpoint
 }
 
 var errRotateInstead = domain.Refuse(domain.KindInvalid, "secret_at_creation", "an endpoint's secret is not changed so",
@@ -81,7 +74,7 @@ func (a *api) listEndpointKeys(ctx context.Context, c *caller, in *endpointPath)
 	return out, nil
 }
 
-func (a *api) rotateSecret(ctx context.Context, c *caller, in *rotateInput) (*rotateOutput, error) {
+func (a *api) rotateSecret(ctx context.Context, c *caller, in *rotateInput) (*endpointOutput, error) {
 	if err := a.Room(); err != nil {
 		return nil, err
 	}
@@ -101,7 +94,7 @@ func (a *api) rotateSecret(ctx context.Context, c *caller, in *rotateInput) (*ro
 		return nil, err
 	}
 	want := domain.Signing{Scheme: ask.Scheme, Fingerprint: fingerprint}
-	parts := []string{"rotate-secret", c.tenant, in.ID, in.IdempotencyKey}
+	parts := []string{"rotate-secret", c.tenant, in.ID, c.idempotency}
 	stream := domain.EndpointStream(c.tenant, in.ID)
 	var next domain.Signing
 	var secret domain.Secret
@@ -149,9 +142,9 @@ func (a *api) rotateSecret(ctx context.Context, c *caller, in *rotateInput) (*ro
 		return nil, err
 	}
 	shown, err := a.showEndpoint(ctx, c, o.state)
-	out := &rotateOutput{ETag: etag(o.state.Revision), Body: shown}
+	out := &endpointOutput{ETag: etag(o.state.Revision), Body: shown}
 	if o.made != nil && next.KeyID == "" {
-		out.Replayed = "true"
+		c.repeated()
 	} else {
 		out.Body.Secret = secret.Reveal()
 	}

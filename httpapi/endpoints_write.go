@@ -17,7 +17,6 @@ import (
 )
 
 type createEndpointInput struct {
-	IdempotencyInput
 	Body EndpointConfig
 }
 
@@ -88,12 +87,12 @@ func (a *api) createEndpoint(ctx context.Context, c *caller,
 	if err != nil {
 		return nil, err
 	}
-	id := a.newID(domain.PrefixEndpoint, c.tenant, "create-endpoint", in.IdempotencyKey)
+	id := a.newID(domain.PrefixEndpoint, c.tenant, "create-endpoint", c.idempotency)
 	stream := domain.EndpointStream(c.tenant, id)
 	before := false
 	e, done, err := ledger.Execute(ctx, a.Store, stream, newEndpoint,
 		func(e *domain.Endpoint) ([]domain.Record, error) {
-			if before = e.ID != "" && in.IdempotencyKey != ""; before {
+			if before = e.ID != "" && c.idempotency != ""; before {
 				asked := cfg
 				asked.Signing = domain.Signing{Scheme: in.Body.Scheme, Fingerprint: fingerprint}
 				return nil, a.sameEndpoint(ctx, e, &asked, given, &t)
@@ -143,7 +142,7 @@ func (a *api) createEndpoint(ctx context.Context, c *caller,
 		a.warn(id, t.doubts())
 	}
 	shown.Warnings = t.doubts()
-	return answerCreated(before, "/v1/endpoints/"+id, etag(e.Revision), shown), nil
+	return answerCreated(c, before, "/v1/endpoints/"+id, etag(e.Revision), shown), nil
 }
 
 func (a *api) roomForEndpoint(tenant string) error {
@@ -314,16 +313,11 @@ func (a *api) decideEndpoint(ctx context.Context, c *caller, id string,
 	if !domain.ValidEventID(id) { // it names a stream
 		return nil, ledger.Appended{}, errNoSuchEndpoint
 	}
-	stream := domain.EndpointStream(c.tenant, id)
-	return ledger.Execute(ctx, a.Store, stream, newEndpoint,
-		func(e *domain.Endpoint) ([]domain.Record, error) {
-			s := a.stamp(c)
-			facts, err := decide(e, s)
-			if err != nil || len(facts) == 0 {
-				return nil, err
-			}
-			return s.Records(stream, c.tenant, "", ulid.ULID{}, facts...), nil
-		})
+	e, made, done, err := decideOnce(ctx, a, c, id, domain.EndpointStream(c.tenant, id), newEndpoint, decide)
+	if err == nil && made != nil && !e.Exists() {
+		err = errNoSuchEndpoint
+	}
+	return e, done, err
 }
 
 func (a *api) deleteEndpoint(ctx context.Context, c *caller, in *endpointPath) (*struct{}, error) {

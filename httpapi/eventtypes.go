@@ -116,7 +116,6 @@ func (a *api) getEventType(ctx context.Context, c *caller, in *eventTypePath) (*
 }
 
 type createEventTypeInput struct {
-	IdempotencyInput
 	Body struct {
 		Type        string     `json:"type" doc:"Words of a-z 0-9 _ separated by dots." example:"order.paid"`
 		Description string     `json:"description,omitempty" maxLength:"1024"`
@@ -127,7 +126,7 @@ type createEventTypeInput struct {
 
 func (a *api) createEventType(ctx context.Context, c *caller,
 	in *createEventTypeInput) (*createdOutput[EventType], error) {
-	parts := []string{c.tenant, "create-event-type", in.IdempotencyKey}
+	parts := []string{c.tenant, "create-event-type", c.idempotency}
 	want := eventTypeConfig{in.Body.Description, in.Body.Schema, in.Body.Example}
 	t, before, err := a.registerType(ctx, c, parts, func(o *origin[*domain.Tenant]) ([]domain.Fact, error) {
 		if o.made != nil {
@@ -145,7 +144,7 @@ func (a *api) createEventType(ctx context.Context, c *caller,
 		return nil, err
 	}
 	et, _ := t.EventType(in.Body.Type)
-	return answerCreated(before, "/v1/event-types/"+et.Type, etag(t.Revision), showEventType(&et)), nil
+	return answerCreated(c, before, "/v1/event-types/"+et.Type, etag(t.Revision), showEventType(&et)), nil
 }
 
 // registerType decides on an event type in the tenant's stream. Where its schema and example are known before the

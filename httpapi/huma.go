@@ -140,6 +140,9 @@ func register[I, O any](a *api, o operation, handler func(context.Context, *call
 		c := callerOf(ctx)
 		out, err := handler(ctx, c, in)
 		if err == nil {
+			if c.replayed {
+				c.answer.Set(headerReplayed, "true")
+			}
 			return out, nil
 		}
 		p := problemOf(err)
@@ -159,6 +162,9 @@ func (a *api) redocument(op *huma.Operation, o operation) {
 		http.MethodPatch: item.Patch, http.MethodDelete: item.Delete}[op.Method]
 	if o.document != nil {
 		a.later = append(a.later, func() { o.document(documented) })
+	}
+	if routeOf(o.id).takesKey() {
+		a.later = append(a.later, func() { documentReplayed(documented) })
 	}
 	if o.status == http.StatusCreated {
 		repeat := *documented.Responses[statusText(http.StatusCreated)]

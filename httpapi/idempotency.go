@@ -1,37 +1,61 @@
 package httpapi
 
 import (
+	"context"
+	"maps"
 	"net/http"
+	"slices"
 	"time"
 
+	"github.com/danielgtaylor/huma/v2"
 	"github.com/oklog/ulid/v2"
 
 	"hookledger/domain"
+	"hookledger/ingest"
 	"hookledger/ledger"
 )
 
 // headerIdempotency makes a POST repeatable.
 const headerIdempotency = "Idempotency-Key"
 
-// IdempotencyInput is taken by every POST that creates; a key is at most ingest.MaxIdempotencyKey long.
-type IdempotencyInput struct {
-	IdempotencyKey string `header:"Idempotency-Key" maxLength:"256" doc:"Makes the request repeatable."`
+// headerReplayed marks the answer to a repeat.
+const headerReplayed = "Idempotency-Replayed"
+
+// keyless are the POSTs that take no key: test-source writes nothing, and of what a cron system posts, the run's id or
+// its body says whether it is a repeat. All others do: a test walks the table.
+var keyless = []string{"test-source", "post-cron"}
+
+// takesKey says whether a route takes an Idempotency-Key.
+func (rt *route) takesKey() bool {
+	return rt.method == http.MethodPost && !slices.Contains(keyless, rt.id)
 }
+
+// parts are what the first record of a decision about a thing derives its id from; the key stands last. Without
+// one, nothing is derived.
+func (c *caller) parts(thing string) []string {
+	if c.idempotency == "" {
+		return []string{""}
+	}
+	return []string{c.tenant, c.route.id, thing, c.idempotency}
+}
+
+// repeated marks the answer: an earlier request with this Idempotency-Key did what is asked for.
+func (c *caller) repeated() { c.replayed = true }
 
 // createdOutput is the answer to a POST that creates: 201, or 200 where an earlier request had created it.
 type createdOutput[T any] struct {
 	Status   int
 	Location string `header:"Location" doc:"Where the resource is."`
-	Replayed string `header:"Idempotency-Replayed" doc:"true when an earlier request with this key made it."`
 	ETag     string `header:"ETag" doc:"The revision, for If-Match."`
 	Body     T
 }
 
-func answerCreated[T any](before bool, location, etag string, body T) *createdOutput[T] {
+func answerCreated[T any](c *caller, before bool, location, etag string, body T) *createdOutput[T] {
 	if before {
-		return &createdOutput[T]{http.StatusOK, location, "true", etag, body}
+		c.repeated()
+		return &createdOutput[T]{http.StatusOK, location, etag, body}
 	}
-	return &createdOutput[T]{http.StatusCreated, location, "", etag, body}
+	return &createdOutput[T]{http.StatusCreated, location, etag, body}
 }
 
 // origin folds an aggregate and remembers the record, if there is one, that an earlier request with the same
@@ -78,4 +102,75 @@ func (a *api) base(s domain.Stamp, parts ...string) ulid.ULID {
 // madeBy says whether a record was made by a request with these parts: by base, at the time in the record's own id.
 func madeBy(id ulid.ULID, parts ...string) bool {
 	return parts[len(parts)-1] != "" && id == domain.DerivedID(id.Timestamp(), parts...)
+}
+
+// decideOnce decides about a thing as ledger.Execute does, and gives its state behind that. Where an earlier request
+// with the same Idempotency-Key has decided, nothing is decided again: made is the record that it made. A request that
+// changed nothing made none, and so is not remembered.
+func decideOnce[A ledger.Aggregate](ctx context.Context, a *api, c *caller, thing string, stream domain.Stream,
+	fresh func() A, decide func(A, domain.Stamp) ([]domain.Fact, error)) (state A, made *domain.Record,
+	done ledger.Appended, err error) {
+	parts := c.parts(thing)
+	start := func() *origin[A] { return withOrigin(fresh(), parts...) }
+	o, done, err := ledger.Execute(ctx, a.Store, stream, start, func(o *origin[A]) ([]domain.Record, error) {
+		if made = o.made; made != nil {
+			return nil, nil
+		}
+		s := a.stamp(c)
+		s.Base = a.base(s, parts...)
+		facts, err := decide(o.state, s)
+		if err != nil || len(facts) == 0 {
+			return nil, err
+		}
+		return s.Records(stream, c.tenant, "", ulid.ULID{}, facts...), nil
+	})
+	switch {
+	case err != nil:
+	case made != nil:
+		c.repeated()
+		done.Position = made.Position
+	case done.Duplicate: // of this append, or of another request's under the same key at the same moment: see whose it is
+		o, _, err = ledger.Load(ctx, a.Store, stream, start)
+	}
+	return o.state, made, done, err
+}
+
+// madeIn looks for the record that an earlier request with these parts made in a stream that is not folded; nil: there
+// is none, or the request has no key.
+func (a *api) madeIn(ctx context.Context, stream domain.Stream, parts []string) (*domain.Record, error) {
+	if parts[len(parts)-1] == "" {
+		return nil, nil
+	}
+	for r, err := range a.Store.ReadStream(ctx, stream, 0) {
+		if err != nil {
+			return nil, err
+		}
+		if madeBy(r.ID, parts...) {
+			return r, nil
+		}
+	}
+	return nil, nil
+}
+
+// idempotencyParam documents the key, of every route that takes one.
+func idempotencyParam() *huma.Param {
+	return &huma.Param{Name: headerIdempotency, In: "header", Description: "Makes the request repeatable for ever: what " +
+		"an earlier one of this route with the same key has done is answered, and not done again; secrets are not shown " +
+		"again. With another body it is 409. A request that changed nothing is not remembered.",
+		Schema: &huma.Schema{Type: huma.TypeString, MaxLength: ptr(ingest.MaxIdempotencyKey)}}
+}
+
+// documentReplayed documents what marks the answer to a repeat.
+func documentReplayed(op *huma.Operation) {
+	for status, response := range op.Responses {
+		if status < "3" {
+			headers := maps.Clone(response.Headers)
+			if headers == nil {
+				headers = map[string]*huma.Header{}
+			}
+			headers[headerReplayed] = &huma.Header{Schema: &huma.Schema{Type: huma.TypeString},
+				Description: "true when an earlier request with this Idempotency-Key, or id, did it."}
+			response.Headers = headers
+		}
+	}
 }

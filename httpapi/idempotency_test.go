@@ -2,8 +2,7 @@ package httpapi
 
 import (
 	"net/http"
-	"reflect"
-	"strconv"
+	"slices"
 	"strings"
 	"testing"
 
@@ -15,12 +14,22 @@ import (
 // own is never one of a batch's.
 func TestIdempotencyKeysHaveOneLimit(t *testing.T) {
 	t.Parallel()
-	if f, _ := reflect.TypeFor[IdempotencyInput]().FieldByName("IdempotencyKey"); f.Tag.Get("maxLength") !=
-		strconv.Itoa(ingest.MaxIdempotencyKey) {
-		t.Errorf("documented: %s", f.Tag)
-	}
 	s := newStack(t)
 	admin := s.key("default", domain.RoleAdmin)
+	tooLong := strings.Repeat("k", ingest.MaxIdempotencyKey+1)
+	for i := range routes {
+		rt := &routes[i]
+		parameters, _ := theDocument().at("paths", rt.path, strings.ToLower(rt.method), "parameters").([]any)
+		documented := slices.ContainsFunc(parameters, func(p any) bool {
+			return p.(map[string]any)["name"] == headerIdempotency
+		})
+		if documented != rt.takesKey() {
+			t.Errorf("%s: its key is documented: %v", rt.id, documented)
+		}
+		if rt.takesKey() && rt.scope != scopePlatform {
+			s.call(admin, "POST", absent.path(rt), bodyOf(rt), headerIdempotency, tooLong).want(400, "invalid_idempotency_key")
+		}
+	}
 	long := []string{"Idempotency-Key", strings.Repeat("k", ingest.MaxIdempotencyKey)}
 	s.call(admin, "POST", "/v1/endpoints", map[string]any{"url": "https://example.com/", "event_types": []string{"*"}},
 		long...).want(201, "")
@@ -120,4 +129,86 @@ func TestIdempotencyKey(t *testing.T) {
 	e := into[Endpoint](s.call(admin, "POST", "/v1/endpoints", body, idem...).want(201, ""))
 	s.call(admin, "DELETE", "/v1/endpoints/"+e.ID, nil).want(204, "")
 	s.call(admin, "POST", "/v1/endpoints", body, idem...).want(409, "endpoint_removed")
+}
+
+// TestEveryPOSTIsDoneOnce walks the table: whatever was done since, the second request with a key does nothing, says
+// so, and shows no secret.
+func TestEveryPOSTIsDoneOnce(t *testing.T) {
+	t.Parallel()
+	s := newStack(t)
+	// What undoes it, by another POST on the same thing.
+	opposite := map[string]string{"enable-endpoint": "disable", "disable-endpoint": "enable", "pause-replay": "resume",
+		"resume-replay": "pause", "rotate-source-token": "rotate-token", "rotate-endpoint-secret": "rotate-secret",
+		"cancel-delivery": "retry"}
+	for i := range routes {
+		rt := &routes[i]
+		if !rt.takesKey() {
+			continue
+		}
+		t.Run(rt.id, func(t *testing.T) {
+			s := s.on(t)
+			key, th := s.key("default", domain.RoleAdmin), s.thingsOf("default")
+			if rt.scope == scopePlatform {
+				key = s.key(platform, domain.RoleAdmin)
+			}
+			path := th.path(rt)
+			undo := path[:strings.LastIndex(path, "/")+1] + opposite[rt.id]
+			switch rt.id {
+			case "enable-endpoint", "resume-replay": // so that there is something to do
+				s.call(key, "POST", undo, nil).want(200, "")
+			case "cancel-delivery":
+				receipt := into[Receipt](s.call(key, "POST", "/v1/events", example("")).want(202, ""))
+				th.delivery = receipt.Deliveries[0].ID // one that waits
+				path = th.path(rt)
+				undo = strings.TrimSuffix(path, "cancel") + "retry"
+			}
+			idem := []string{headerIdempotency, "once"}
+			first := s.call(key, "POST", path, bodyOf(rt), idem...)
+			if first.status >= 300 || first.header.Get(headerReplayed) != "" {
+				t.Fatalf("status %d, %v: %s", first.status, first.header, first.body)
+			}
+			if opposite[rt.id] != "" {
+				if got := s.call(key, "POST", undo, nil); got.status >= 300 {
+					t.Fatalf("%s: %d %s", undo, got.status, got.body)
+				}
+			}
+			head := s.store.Head()
+			again := s.call(key, "POST", path, bodyOf(rt), idem...)
+			posted := strings.HasPrefix(rt.id, "post-event") // which says so in its body
+			marked := again.header.Get(headerReplayed) == "true" || posted && strings.Contains(string(again.body),
+				`"duplicate":true`)
+			if again.status >= 300 || !marked {
+				t.Errorf("repeated: status %d, %v: %s", again.status, again.header, again.body)
+			}
+			if s.store.Head() != head {
+				t.Error("it was done twice")
+			}
+			for _, secret := range []string{`"secret":"`, `"key":"`, `"path":"`} {
+				if strings.Contains(string(again.body), secret) {
+					t.Errorf("a repeat shows %s", secret)
+				}
+			}
+			if got := s.call(key, "POST", path, bodyOf(rt), headerIdempotency, "twice"); got.header.Get(headerReplayed) != "" {
+				t.Errorf("another key is taken for the same: %s", got.body)
+			}
+		})
+	}
+}
+
+// TestARotatedTokenHoldsThoughItsRequestIsRepeated: a client that repeats what it got an answer to, and one that did
+// not, break nothing.
+func TestARotatedTokenHoldsThoughItsRequestIsRepeated(t *testing.T) {
+	t.Parallel()
+	s := newStack(t)
+	key := s.key("default", domain.RoleAdmin)
+	source := into[Source](s.call(key, "POST", "/v1/sources", map[string]any{"kind": "cron"}).want(201, ""))
+	rotate := "/v1/sources/" + source.ID + "/rotate-token"
+	first := into[Source](s.call(key, "POST", rotate, nil, headerIdempotency, "k").want(200, ""))
+	again := into[Source](s.call(key, "POST", rotate, nil, headerIdempotency, "k").want(200, ""))
+	if first.Path == "" || again.Path != "" || again.Revision != first.Revision {
+		t.Errorf("first %+v, then %+v", first, again)
+	}
+	s.call("", "POST", first.Path+"?job=j", `"done"`).want(202, "")
+	s.call(key, "DELETE", "/v1/sources/"+source.ID, nil).want(204, "")
+	s.call(key, "POST", rotate, nil, headerIdempotency, "k").want(404, "source_not_found")
 }

@@ -82,7 +82,6 @@ func (a *api) listKeys(ctx context.Context, c *caller, in *struct{ PageInput }) 
 }
 
 type createKeyInput struct {
-	IdempotencyInput
 	Body struct {
 		Name      string    `json:"name,omitempty" maxLength:"128" doc:"To recognise it by." example:"the cron server"`
 		Role      string    `json:"role" enum:"admin,operator,producer,auditor" doc:"What it may do."`
@@ -94,7 +93,7 @@ func (a *api) createKey(ctx context.Context, c *caller, in *createKeyInput) (*cr
 	if err := a.Room(); err != nil {
 		return nil, err
 	}
-	id := a.newID(domain.PrefixKey, c.tenant, "create-api-key", in.IdempotencyKey)
+	id := a.newID(domain.PrefixKey, c.tenant, "create-api-key", c.idempotency)
 	secret, prefix, hash := NewKey()
 	issue := domain.KeyIssued{Name: in.Body.Name, Prefix: prefix, Hash: hash, Role: domain.Role(in.Body.Role),
 		ExpiresAt: in.Body.ExpiresAt.UTC()}
@@ -102,7 +101,7 @@ func (a *api) createKey(ctx context.Context, c *caller, in *createKeyInput) (*cr
 	stream := domain.KeyStream(c.tenant, id)
 	k, done, err := ledger.Execute(ctx, a.Store, stream, func() *domain.APIKey { return &domain.APIKey{} },
 		func(k *domain.APIKey) ([]domain.Record, error) {
-			if before = k.ID != "" && in.IdempotencyKey != ""; before {
+			if before = k.ID != "" && c.idempotency != ""; before {
 				if k.Name != issue.Name || k.Role != issue.Role || !k.ExpiresAt.Equal(issue.ExpiresAt) {
 					return nil, errIdempotencyConflict
 				}
@@ -125,7 +124,7 @@ func (a *api) createKey(ctx context.Context, c *caller, in *createKeyInput) (*cr
 	if !before {
 		shown.Key = secret.Reveal()
 	}
-	return answerCreated(before, "", "", shown), nil
+	return answerCreated(c, before, "", "", shown), nil
 }
 
 type keyPath struct {

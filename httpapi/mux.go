@@ -30,10 +30,17 @@ func newGuardedMux(a *api) *guardedMux {
 // HandleFunc registers one of huma's operations; its handlers find the caller in the context.
 func (m *guardedMux) HandleFunc(pattern string, handler func(http.ResponseWriter, *http.Request)) {
 	m.guard(pattern, func(w http.ResponseWriter, r *http.Request, c *caller) {
-		c.path = r.URL.Path
+		c.path, c.answer = r.URL.Path, w.Header()
 		if (r.Method == http.MethodPost || r.Method == http.MethodPatch) && !isJSON(r.Header.Get("Content-Type")) {
 			m.api.fail(w, r, errContentType)
 			return
+		}
+		if c.route.takesKey() {
+			var err error
+			if c.idempotency, err = idempotencyKey(r); err != nil {
+				m.api.fail(w, r, err)
+				return
+			}
 		}
 		r.Header.Del("Accept") // there is one representation, whatever is asked for
 		handler(w, r.WithContext(withCaller(r.Context(), c)))

@@ -119,6 +119,9 @@ func (a *api) describe(o operation) huma.Operation {
 	if rt.scope == scopeTenant || rt.scope == scopeAny {
 		op.Parameters = append(op.Parameters, tenantParam(rt))
 	}
+	if rt.takesKey() {
+		op.Parameters = append(op.Parameters, idempotencyParam())
+	}
 	return op
 }
 

@@ -82,8 +82,6 @@ func (a *api) addRaw(o operation, parameters []*huma.Param, body *huma.RequestBo
 }
 
 func (a *api) documentPosts() {
-	idempotency := &huma.Param{Name: headerIdempotency, In: "header", Description: "Makes the request repeatable.",
-		Schema: &huma.Schema{Type: huma.TypeString, MaxLength: ptr(ingest.MaxIdempotencyKey)}}
 	examples := map[string]*huma.Example{}
 	for _, t := range domain.BuiltInEventTypes() {
 		examples[t.Type] = &huma.Example{Summary: t.Description, Value: map[string]any{"event": t.Type, "data": t.Example}}
@@ -91,9 +89,11 @@ func (a *api) documentPosts() {
 	event := schemaOf[PostedEvent](a)
 	a.addRaw(operation{id: "post-event", tag: "Events", summary: "Post an event",
 		description: "The answer follows once the event and the decision who gets it are durable. The same id with the " +
-			"same content is answered again, with duplicate: true; with other content it is 409. At most 512 KiB. A CloudEvent " +
-			"(1.0, structured or binary) is taken too: its id is derived from source and id, unless that is a UUID or a ULID."},
-		[]*huma.Param{idempotency},
+			"same content is answered again, with duplicate: true; with other content it is 409. Without an id, one is derived " +
+			"from the Idempotency-Key; with an id the key has no effect, for the id does what it would. At most 512 KiB. A " +
+			"CloudEvent (1.0, structured or binary) is taken too: its id is derived from source and id, unless that is a UUID " +
+			"or a ULID."},
+		nil,
 		&huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
 			"application/json":             {Schema: event, Examples: examples},
 			"application/cloudevents+json": {Schema: &huma.Schema{Type: huma.TypeObject}}}},
@@ -101,8 +101,9 @@ func (a *api) documentPosts() {
 			"application/json": {Schema: schemaOf[Receipt](a)}}})
 	a.addRaw(operation{id: "post-events", tag: "Events", summary: "Post up to 1,000 events",
 		description: "As a JSON array, or one event a line. Each stands on its own: one that is refused does not keep the " +
-			"others out. Only when all fail by the server's fault, or by the tenant's rate, does the request. At most 16 MiB."},
-		[]*huma.Param{idempotency},
+			"others out. Only when all fail by the server's fault, or by the tenant's rate, does the request. Events without an " +
+			"id derive one from the Idempotency-Key and their place in the batch. At most 16 MiB."},
+		nil,
 		&huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
 			"application/json": {Schema: &huma.Schema{Type: huma.TypeArray, Items: event, MinItems: ptr(1),
 				MaxItems: ptr(ingest.MaxBatch)}},

@@ -19,7 +19,6 @@ import (
 )
 
 type createReconciliationInput struct {
-	IdempotencyInput
 	Body NewReconciliation
 }
 
@@ -43,11 +42,11 @@ type reconciling struct {
 // before the report is there.
 func (a *api) createReconciliation(ctx context.Context, c *caller,
 	in *createReconciliationInput) (*createReconciliationOutput, error) {
-	r, err := a.reconciling(c, &in.Body, in.IdempotencyKey)
+	r, err := a.reconciling(c, &in.Body, c.idempotency)
 	if err != nil {
 		return nil, err
 	}
-	if !r.dryRun && (in.Body.ID != "" || in.IdempotencyKey != "") {
+	if !r.dryRun && (in.Body.ID != "" || c.idempotency != "") {
 		if out, err := a.reconciledBefore(ctx, c, r); out != nil || err != nil {
 			return out, err
 		}
@@ -241,6 +240,7 @@ func (a *api) reconciledBefore(ctx context.Context, c *caller, r *reconciling) (
 	if report.Digest != content.Digest {
 		return nil, changed
 	}
+	c.repeated()
 	return &createReconciliationOutput{Status: http.StatusOK, Location: "/v1/reconciliations/" + r.id,
 		Body: withReport(showReconciliation(&had, content), report)}, nil
 }

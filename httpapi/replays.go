@@ -167,11 +167,8 @@ func (a *api) registerReplays() {
 			"webhook-id and body, signed afresh, with the header webhook-replay. With dry_run nothing is done: the answer " +
 			"says how much it is; its as_of and digest make sure that what runs later is that plan. A repeated request with " +
 			"the same id is the same replay.",
-		document: func(op *huma.Operation) {
-			ok := *op.Responses[statusText(http.StatusAccepted)]
-			ok.Description = "A dry run's plan, or the replay that an earlier request with this id made."
-			op.Responses[statusText(http.StatusOK)] = &ok
-		}}, a.createReplay)
+		document: orReplayThatIs("A dry run's plan, or the replay that an earlier request with this id made.")},
+		a.createReplay)
 	register(a, operation{id: "list-replays", tag: "Replays", summary: "List replays"}, a.listReplays)
 	register(a, operation{id: "get-replay", tag: "Replays", summary: "Get a replay with its progress"}, a.getReplay)
 	register(a, operation{id: "pause-replay", tag: "Replays", summary: "Pause a replay",
@@ -184,7 +181,18 @@ func (a *api) registerReplays() {
 	register(a, operation{id: "retry-replay-failures", tag: "Replays",
 		summary: "Send again what a replay could not deliver",
 		status:  http.StatusAccepted, patience: planWithin,
-		description: "A new replay of those deliveries alone."}, a.retryReplayFailures)
+		description: "A new replay of those deliveries alone.",
+		document:    orReplayThatIs("The replay that an earlier request with this Idempotency-Key made.")},
+		a.retryReplayFailures)
+}
+
+// orReplayThatIs documents the answer of a POST that made no new replay.
+func orReplayThatIs(which string) func(*huma.Operation) {
+	return func(op *huma.Operation) {
+		ok := *op.Responses[statusText(http.StatusAccepted)]
+		ok.Description = which
+		op.Responses[statusText(http.StatusOK)] = &ok
+	}
 }
 
 type replayPath struct {
@@ -274,9 +282,25 @@ func (a *api) changeReplay(ctx context.Context, c *caller, id string,
 	if err != nil {
 		return nil, err
 	}
-	done, err := replays.Decide(ctx, a.Store, &r, func() domain.Stamp { return a.stamp(c) }, decide)
+	parts := c.parts(id)
+	var made *domain.Record
+	done, err := replays.Decide(ctx, a.Store, &r, func() domain.Stamp {
+		s := a.stamp(c)
+		s.Base = a.base(s, parts...)
+		return s
+	}, func(r *domain.Replay) ([]domain.Fact, error) {
+		var err error
+		if made, err = a.madeIn(ctx, domain.ReplayStream(c.tenant, id), parts); made != nil || err != nil {
+			return nil, err
+		}
+		return decide(r)
+	})
 	if err != nil {
 		return nil, err
+	}
+	if made != nil {
+		c.repeated()
+		done.Position = made.Position
 	}
 	a.Replays.Wake()
 	if err := errors.Join(a.configAt(ctx, done.Position), a.rowsAt(ctx, done.Position)); err != nil {

@@ -19,7 +19,6 @@ import (
 )
 
 type createReplayInput struct {
-	IdempotencyInput
 	Body NewReplay
 }
 
@@ -30,12 +29,11 @@ type createReplayOutput struct {
 }
 
 func (a *api) createReplay(ctx context.Context, c *caller, in *createReplayInput) (*createReplayOutput, error) {
-	return a.askReplay(ctx, c, &in.Body, "create-replay", in.IdempotencyKey)
+	return a.askReplay(ctx, c, &in.Body, "create-replay", c.idempotency)
 }
 
 type retryFailuresInput struct {
-	ID string `path:"id" maxLength:"128" doc:"The replay's id." example:"rpl_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C"`
-	IdempotencyInput
+	ID   string `path:"id" maxLength:"128" doc:"The replay's id." example:"rpl_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C"`
 	Body *struct {
 		ReplayPace
 		Reason string `json:"reason,omitempty" maxLength:"1024" doc:"Why; kept on the ledger."`
@@ -50,7 +48,7 @@ func (a *api) retryReplayFailures(ctx context.Context, c *caller, in *retryFailu
 	if in.Body != nil {
 		ask.ReplayPace, ask.Reason = in.Body.ReplayPace, in.Body.Reason
 	}
-	return a.askReplay(ctx, c, ask, "retry-replay-failures "+in.ID, in.IdempotencyKey)
+	return a.askReplay(ctx, c, ask, "retry-replay-failures "+in.ID, c.idempotency)
 }
 
 // askReplay plans what is asked for and, unless that is all, puts it on the ledger. Nothing is written before the whole
@@ -222,6 +220,7 @@ func (a *api) askedBefore(ctx context.Context, c *caller, id string, want *domai
 		return nil, domain.Refuse(domain.KindConflict, "replay_exists", "there is a replay "+id+" of another request",
 			"use another id or Idempotency-Key for a new replay")
 	}
+	c.repeated()
 	shown, err := a.showReplay(ctx, &r)
 	return &createReplayOutput{Status: http.StatusOK, Location: "/v1/replays/" + id, Body: shown}, err
 }

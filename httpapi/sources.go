@@ -106,11 +106,12 @@ func (a *api) registerSources() {
 	register(a, operation{id: "delete-source", tag: "Sources", summary: "Remove a source", status: http.StatusNoContent,
 		description: "Nothing is polled or taken for it any more, and its credentials are destroyed."}, a.deleteSource)
 	register(a, operation{id: "rotate-source-token", tag: "Sources", summary: "Give a cron source a new token",
-		description: "The answer shows the new path, once. What is posted to the old one is refused from then on."},
+		description: "The answer shows the new path, once. What is posted to the old one is refused from then on. A " +
+			"repeat with the same Idempotency-Key shows no path, and the one that was given holds."},
 		a.rotateSourceToken)
 	register(a, operation{id: "test-source", tag: "Sources", summary: "Try a source out",
 		description: "Reads all that polling would read, or shows what a cron system's post would become. Nothing is " +
-			"recorded."}, a.testSource)
+			"recorded: it may be repeated at will, and an Idempotency-Key has no effect."}, a.testSource)
 	a.registerCronIn()
 }
 

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -20,7 +21,6 @@ import (
 const TokenPrefix = "hlc_"
 
 type createSourceInput struct {
-	IdempotencyInput
 	Body SourceConfig
 }
 
@@ -115,12 +115,12 @@ func (a *api) createSource(ctx context.Context, c *caller, in *createSourceInput
 		return nil, err
 	}
 	defer release()
-	id := a.newID(domain.PrefixSource, c.tenant, "create-source", in.IdempotencyKey)
+	id := a.newID(domain.PrefixSource, c.tenant, "create-source", c.idempotency)
 	stream := domain.SourceStream(c.tenant, id)
 	token, before := "", false
 	s, done, err := ledger.Execute(ctx, a.Store, stream, func() *domain.Source { return &domain.Source{} },
 		func(s *domain.Source) ([]domain.Record, error) {
-			if before = s.ID != "" && in.IdempotencyKey != ""; before {
+			if before = s.ID != "" && c.idempotency != ""; before {
 				return nil, a.sameSource(ctx, s, &d.config)
 			}
 			if len(a.Directory.Sources(c.tenant)) >= domain.MaxSources {
@@ -147,7 +147,7 @@ func (a *api) createSource(ctx context.Context, c *caller, in *createSourceInput
 	if token != "" && !before {
 		shown.Path = "/in/cron/" + token
 	}
-	return answerCreated(before, "/v1/sources/"+id, etag(s.Revision), shown), nil
+	return answerCreated(c, before, "/v1/sources/"+id, etag(s.Revision), shown), nil
 }
 
 // admit makes what lets us in, or others: the credentials go into the vault, a token is drawn. It does so once.
@@ -209,7 +209,11 @@ func (a *api) rotateSourceToken(ctx context.Context, c *caller, in *sourcePath) 
 		return nil, err
 	}
 	out := a.answerSource(s)
-	out.Body.Path = "/in/cron/" + token
+	if hash := sha256.Sum256([]byte(token)); s.Config.Cron != nil && bytes.Equal(hash[:], s.Config.Cron.TokenHash) {
+		out.Body.Path = "/in/cron/" + token
+	} else {
+		c.repeated() // the token that holds is another request's
+	}
 	return out, nil
 }
 
@@ -335,15 +339,13 @@ func (a *api) decideSource(ctx context.Context, c *caller, id string,
 	if !domain.ValidEventID(id) { // it names a stream
 		return nil, ledger.Appended{}, errNoSuchSource
 	}
-	stream := domain.SourceStream(c.tenant, id)
-	return ledger.Execute(ctx, a.Store, stream, func() *domain.Source { return &domain.Source{} },
-		func(s *domain.Source) ([]domain.Record, error) {
-			facts, err := decide(s)
-			if err != nil || len(facts) == 0 {
-				return nil, err
-			}
-			return a.stamp(c).Records(stream, c.tenant, "", ulid.ULID{}, facts...), nil
-		})
+	s, made, done, err := decideOnce(ctx, a, c, id, domain.SourceStream(c.tenant, id),
+		func() *domain.Source { return &domain.Source{} },
+		func(s *domain.Source, _ domain.Stamp) ([]domain.Fact, error) { return decide(s) })
+	if err == nil && made != nil && !s.Exists() {
+		err = errNoSuchSource
+	}
+	return s, done, err
 }
 
 func (a *api) deleteSource(ctx context.Context, c *caller, in *sourcePath) (*struct{}, error) {

@@ -113,7 +113,6 @@ func (a *api) getTenant(ctx context.Context, c *caller, in *tenantPath) (*tenant
 }
 
 type createTenantInput struct {
-	IdempotencyInput
 	Body struct {
 		Name     string         `json:"name" doc:"1 to 63 characters of a-z 0-9 _ -" example:"acme"`
 		Settings TenantSettings `json:"settings,omitempty"`
@@ -129,7 +128,7 @@ func (a *api) createTenant(ctx context.Context, c *caller, in *createTenantInput
 		_, err := new(domain.Tenant).Register(name, settings)
 		return nil, err
 	}
-	parts := []string{domain.AnyTenant, "create-tenant", in.IdempotencyKey}
+	parts := []string{domain.AnyTenant, "create-tenant", c.idempotency}
 	if err := a.otherTenantMade(ctx, name, parts); err != nil {
 		return nil, err
 	}
@@ -159,7 +158,7 @@ func (a *api) createTenant(ctx context.Context, c *caller, in *createTenantInput
 		return nil, err
 	}
 	t := folded.state
-	return answerCreated(before != nil, "/v1/tenants/"+name, etag(t.Revision), showTenant(t)), nil
+	return answerCreated(c, before != nil, "/v1/tenants/"+name, etag(t.Revision), showTenant(t)), nil
 }
 
 // otherTenantMade refuses an Idempotency-Key that made a tenant of another name.
