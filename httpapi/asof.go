@@ -60,7 +60,7 @@ func (a *api) registerAsOf() {
 			"up to it from its records."}, a.getRouting)
 	register(a, operation{id: "list-open", tag: "Deliveries", summary: "List what had not ended at a moment",
 		description: "Deliveries that were pending, in flight, retrying or held then, each folded from its records on the " +
-			"ledger: status, attempt_count and next_attempt_at are those of then. A page may hold fewer rows than the limit, " +
+			"ledger: status, held, attempt_count and next_attempt_at are those of then, without a last code. A page may hold fewer rows than the limit, " +
 			"even none, and still have more behind it."}, a.listOpen)
 	register(a, operation{id: "list-endpoint-history", tag: "Endpoints", summary: "List an endpoint's changes",
 		description: "Each with who made it, and with each field before and after. A removed endpoint keeps its history."},
@@ -108,17 +108,12 @@ func (a *api) listOpen(ctx context.Context, c *caller, in *struct {
 	if err != nil {
 		return nil, err
 	}
+	if in.AsOf == "" {
+		cut = projections.Cut{} // what is open now is held by what holds it now
+	}
 	page, err := a.History.OpenAt(ctx, projections.OpenFilter{List: in.list(c.tenant), EndpointID: in.EndpointID,
 		Cut: cut})
-	if err != nil {
-		return nil, err
-	}
-	return answerPage(page, nil, func(r *projections.DeliveryRow) Delivery {
-		// What later attempts brought is not of then.
-		return Delivery{ID: r.ID, EventID: r.EventID, Event: r.EventType, EndpointID: r.EndpointID, Status: string(r.Status),
-			AttemptCount: r.Attempts, NextAttemptAt: timeOrNil(r.DueAt), CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt,
-			ReplayID: r.Replay}
-	})
+	return answerPage(page, err, a.showDelivery) // of then, what later attempts brought is empty
 }
 
 // endpointThen shows an endpoint as it stood.

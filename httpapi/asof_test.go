@@ -1,12 +1,16 @@
 package httpapi
 
 import (
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/oklog/ulid/v2"
 
 	"hookledger/domain"
 )
@@ -81,4 +85,77 @@ func TestTheHistoryOfAnEndpoint(t *testing.T) {
 		s.call(key, "GET", "/v1/open-deliveries?"+query, nil).want(400, code)
 		s.call(key, "GET", path+"?"+query, nil).want(400, code)
 	}
+}
+
+// Semantics: all lists say the same of what is held: that of deliveries, that of what is open, and that of what was
+// open at a moment, with why and since when.
+func TestSemantics_AllListsSayTheSameOfWhatIsHeld(t *testing.T) {
+	t.Parallel()
+	s := newStack(t)
+	key := s.key("default", domain.RoleAdmin)
+	broken := s.endpoint(key, map[string]any{})
+	for i := range 10 {
+		s.attempted(broken.ID, i, 503)
+	}
+	line := s.endpoint(key, map[string]any{"ordered": true, "on_exhausted": "wait"})
+	disabled := s.endpoint(key, map[string]any{})
+	s.call(key, "POST", "/v1/events", example("e_first")).want(202, "")
+	s.exhausted(key, "e_first", line.ID)
+	s.call(key, "POST", "/v1/events", example("e_second")).want(202, "")
+	s.call(key, "POST", "/v1/endpoints/"+disabled.ID+"/disable", nil).want(200, "")
+	head := strconv.FormatUint(uint64(s.store.Head()), 10)
+
+	want := map[string]string{}
+	says := func(d *Delivery) string {
+		out := d.EndpointID + " " + d.Status
+		if d.Held != nil {
+			out += ": " + d.Held.Reason + " since " + d.Held.Since.String()
+		}
+		return out
+	}
+	reasons := map[string]string{}
+	for _, d := range into[List[Delivery]](s.call(key, "GET", "/v1/deliveries?limit=250&min_position="+head, nil).
+		want(200, "")).Data {
+		if d.CompletedAt == nil {
+			want[d.ID] = says(&d)
+		}
+		if d.Held != nil {
+			reasons[d.EndpointID] = d.Held.Reason
+		}
+	}
+	if !maps.Equal(reasons, map[string]string{broken.ID: "breaker_open", disabled.ID: "disabled",
+		line.ID: "behind_exhausted"}) || len(want) != 15 {
+		t.Fatalf("held: %v, open: %v", reasons, want)
+	}
+	for _, query := range []string{"", "&as_of=" + head} {
+		open := into[List[Delivery]](s.call(key, "GET", "/v1/open-deliveries?limit=250"+query, nil).want(200, "")).Data
+		got := map[string]string{}
+		for _, d := range open {
+			got[d.ID] = says(&d)
+		}
+		if query != "" { // those of attempted have no event that routed them
+			maps.DeleteFunc(want, func(id, said string) bool { return strings.HasSuffix(said, "retrying") })
+		}
+		if !maps.Equal(got, want) {
+			t.Errorf("open%s: %v\nwant %v", query, got, want)
+		}
+	}
+}
+
+// exhausted lets the delivery of an event to an endpoint fail for good.
+func (s *stack) exhausted(key, event, endpoint string) (delivery string) {
+	s.t.Helper()
+	for _, d := range into[List[Delivery]](s.call(key, "GET", "/v1/deliveries?event_id="+event+"&min_position="+
+		strconv.FormatUint(uint64(s.store.Head()), 10), nil).want(200, "")).Data {
+		if d.EndpointID == endpoint {
+			delivery = d.ID
+		}
+	}
+	attempt := domain.NewID(domain.PrefixAttempt, ulid.Make())
+	s.append(domain.DeliveryStream("default", delivery), "default",
+		&domain.DeliveryScheduled{Event: event, Endpoint: endpoint, Cause: domain.CauseRouted, DueAt: time.Now()},
+		&domain.AttemptStarted{Attempt: attempt, N: 1, Endpoint: endpoint, StartedAt: time.Now()},
+		&domain.RequestSigned{Attempt: attempt}, &domain.ResponseReceived{Attempt: attempt, Status: 500},
+		&domain.DeliveryExhausted{Attempts: 1, Last: attempt, Reason: "schedule"})
+	return delivery
 }

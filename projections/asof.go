@@ -82,7 +82,7 @@ func (p *Projections) RoutingAt(ctx context.Context, tenant string, cut Cut) (*d
 type OpenFilter struct {
 	List
 	EndpointID string // empty: all
-	Cut        Cut
+	Cut        Cut    // the zero Cut: now
 }
 
 // clockSkew is by how much the clocks of nodes that share a ledger may differ: times only narrow down what is looked
@@ -90,18 +90,32 @@ type OpenFilter struct {
 const clockSkew = 5 * time.Minute
 
 // OpenAt lists the deliveries that were pending, in flight, retrying or held at the cut, with their status, attempts
-// and due time of then, without a last code: each is folded from its stream on the ledger. The rows must hold
-// everything up to the cut.
+// and due time of then, and why they were held, without a last code: each is folded from its stream on the ledger. The
+// rows must hold everything up to the cut. Those of now are as Deliveries has them.
 func (p *Projections) OpenAt(ctx context.Context, f OpenFilter) (Page[DeliveryRow], error) {
-	l, err := p.openList(ctx, f)
+	if f.Cut == (Cut{}) {
+		return p.openNow(ctx, f)
+	}
+	then, err := p.cutTime(ctx, f.Cut)
 	if err != nil {
 		return Page[DeliveryRow]{}, err
 	}
+	next, err := p.behind(ctx, f.Cut)
+	if err != nil {
+		return Page[DeliveryRow]{}, err
+	}
+	if then.IsZero() { // the position is no record's
+		if then = next; then.IsZero() {
+			then = p.cfg.Now()
+		}
+	}
+	l := p.openList(f, next)
 	out, err := page(ctx, p.db, l, scanDelivery, func(d *DeliveryRow) cursor { return cursor{micros(d.CreatedAt), d.ID} })
 	if err != nil {
 		return out, err
 	}
-	at := moment{p: p, cut: f.Cut, endpoints: map[string]*endpointThen{}}
+	at := moment{p: p, cut: f.Cut, now: then, next: next, endpoints: map[string]*endpointThen{},
+		paused: map[string]time.Time{}}
 	rows := out.Rows[:0]
 	for i := range out.Rows {
 		row := out.Rows[i]
@@ -117,74 +131,113 @@ func (p *Projections) OpenAt(ctx context.Context, f OpenFilter) (Page[DeliveryRo
 	return out, nil
 }
 
-// openList is the query of what may have been open: it is still, or something happened to it since.
-func (p *Projections) openList(ctx context.Context, f OpenFilter) (*list, error) {
-	since, until := f.Cut.Time, f.Cut.Time
-	if f.Cut.Position > 0 {
-		since, until = time.Time{}, time.Time{}
-		for r, err := range p.cfg.Store.ReadAll(ctx, f.Cut.Position) {
-			if err != nil {
-				return nil, fmt.Errorf("read the ledger behind %d: %w", f.Cut.Position, err)
-			}
-			since, until = r.RecordedAt, r.RecordedAt
-			break
+// openNow lists what has not ended.
+func (p *Projections) openNow(ctx context.Context, f OpenFilter) (Page[DeliveryRow], error) {
+	paused, err := p.pausedReplays(ctx, f.Tenant)
+	if err != nil {
+		return Page[DeliveryRow]{}, err
+	}
+	l := openRows(f)
+	l.check(l.sb.Or(stillOpen(l)...))
+	out, err := page(ctx, p.db, l, scanDelivery, func(d *DeliveryRow) cursor { return cursor{micros(d.CreatedAt), d.ID} })
+	for i := range out.Rows {
+		p.hold(&out.Rows[i], paused)
+	}
+	return out, err
+}
+
+// behind is about when what stands behind the cut was recorded first: nothing that is older happened since. It is zero
+// where nothing stands there.
+func (p *Projections) behind(ctx context.Context, cut Cut) (time.Time, error) {
+	if cut.Position == 0 {
+		return cut.Time, nil
+	}
+	for r, err := range p.cfg.Store.ReadAll(ctx, cut.Position) {
+		if err != nil {
+			return time.Time{}, fmt.Errorf("read the ledger behind %d: %w", cut.Position, err)
 		}
+		return r.RecordedAt, nil
 	}
-	if !until.IsZero() {
-		f.CreatedBefore = until.Add(clockSkew)
-	}
+	return time.Time{}, nil
+}
+
+func openRows(f OpenFilter) *list {
 	index := ""
 	if f.EndpointID != "" {
 		index = "deliveries_endpoint"
 	}
 	l := newList(f.List, "deliveries", index, deliveryColumns, "created_at", domain.PrefixDelivery)
 	l.where("endpoint_id", f.EndpointID)
-	sb := l.sb
-	open := []string{"due_at > 0", sb.Equal("status", string(domain.StatusInFlight))}
-	if !since.IsZero() {
-		open = append(open, sb.GreaterEqualThan("updated_at", micros(since.Add(-clockSkew))))
+	return l
+}
+
+func stillOpen(l *list) []string {
+	return []string{"due_at > 0", l.sb.Equal("status", string(domain.StatusInFlight))}
+}
+
+// openList is the query of what may have been open: it is still, or something happened to it since.
+func (p *Projections) openList(f OpenFilter, next time.Time) *list {
+	if !next.IsZero() {
+		f.CreatedBefore = next.Add(clockSkew)
 	}
-	l.check(sb.Or(open...))
-	return l, nil
+	l := openRows(f)
+	open := stillOpen(l)
+	if !next.IsZero() {
+		open = append(open, l.sb.GreaterEqualThan("updated_at", micros(next.Add(-clockSkew))))
+	}
+	l.check(l.sb.Or(open...))
+	return l
 }
 
 // moment folds deliveries up to a cut.
 type moment struct {
 	p         *Projections
 	cut       Cut
+	now       time.Time // then
+	next      time.Time // of the first record behind the cut; zero: there is none
 	endpoints map[string]*endpointThen
-}
-
-type endpointThen struct {
-	disabled bool
-	removed  domain.Position // 0: it was not
-}
-
-func (m *moment) endpoint(ctx context.Context, tenant, id string) (*endpointThen, error) {
-	if then := m.endpoints[id]; then != nil {
-		return then, nil
-	}
-	e, removed, err := m.p.endpointAt(ctx, tenant, id, m.cut)
-	if err != nil {
-		return nil, err
-	}
-	m.endpoints[id] = &endpointThen{disabled: e.Disabled && !e.Removed, removed: removed}
-	return m.endpoints[id], nil
+	paused    map[string]time.Time // replays, since when they were; zero: they were not
 }
 
 // rewind makes a row say what it said at the cut, as the fold of rows does. It is false where the delivery had ended,
 // or was not there yet.
 func (m *moment) rewind(ctx context.Context, row *DeliveryRow) (bool, error) {
-	d := domain.NewDelivery()
-	due, err := m.scheduled(ctx, row)
-	if err != nil || due.IsZero() {
-		return false, err
-	}
-	d.DueAt, row.UpdatedAt, row.LastCode, row.LastError = due, due, 0, ""
 	then, err := m.endpoint(ctx, row.Tenant, row.EndpointID)
 	if err != nil {
 		return false, err
 	}
+	d, err := m.fold(ctx, row, then)
+	if err != nil || d == nil {
+		return false, err
+	}
+	row.UpdatedAt, row.LastCode, row.LastError, row.CompletedAt = d.updated, 0, "", time.Time{}
+	row.Status, row.Attempts, row.Revision, row.DueAt = d.Status, d.Attempts, d.Revision, d.DueAt
+	if d.Status == domain.StatusInFlight {
+		row.DueAt = time.Time{}
+	}
+	if d.Status.Terminal() {
+		return false, nil
+	}
+	row.InLine = then.order.ordered && row.Replay == ""
+	return true, m.hold(ctx, row, then)
+}
+
+// deliveryThen is a delivery as it was at the cut.
+type deliveryThen struct {
+	*domain.Delivery
+	updated time.Time
+	stuck   domain.Position // of the record by which it is exhausted so that others may wait behind it; 0: it is not
+	stuckAt time.Time
+}
+
+// fold gives nil where the delivery was not there yet.
+func (m *moment) fold(ctx context.Context, row *DeliveryRow, then *endpointThen) (*deliveryThen, error) {
+	due, err := m.scheduled(ctx, row)
+	if err != nil || due.IsZero() {
+		return nil, err
+	}
+	d := deliveryThen{Delivery: domain.NewDelivery(), updated: due}
+	d.DueAt = due
 	ended := false // by the endpoint's removal
 	end := func() {
 		if !ended && (d.Status == domain.StatusPending || d.Status == domain.StatusRetrying) {
@@ -194,7 +247,7 @@ func (m *moment) rewind(ctx context.Context, row *DeliveryRow) (bool, error) {
 	}
 	for r, err := range m.p.cfg.Store.ReadStream(ctx, domain.DeliveryStream(row.Tenant, row.ID), 0) {
 		if err != nil {
-			return false, fmt.Errorf("read the stream of delivery %s: %w", row.ID, err)
+			return nil, fmt.Errorf("read the stream of delivery %s: %w", row.ID, err)
 		}
 		if !m.cut.holds(r) {
 			break
@@ -206,20 +259,21 @@ func (m *moment) rewind(ctx context.Context, row *DeliveryRow) (bool, error) {
 			d.Status = domain.StatusPending // somebody went on although the endpoint was removed
 		}
 		d.Evolve(r)
-		row.UpdatedAt = r.RecordedAt
+		d.updated = r.RecordedAt
+		if _, exhausted := r.Fact.(*domain.DeliveryExhausted); exhausted {
+			d.stuck, d.stuckAt = 0, r.RecordedAt
+			if holdsUp(r) {
+				d.stuck = r.Position
+			}
+		}
 	}
 	if then.removed > 0 {
 		end()
 	}
-	row.Status, row.Attempts, row.Revision, row.DueAt = d.Status, d.Attempts, d.Revision, d.DueAt
-	row.CompletedAt = time.Time{}
-	switch {
-	case d.Status == domain.StatusInFlight:
-		row.DueAt = time.Time{}
-	case then.disabled && !d.Status.Terminal():
-		row.Status = domain.StatusHeld
+	if d.Status != domain.StatusExhausted {
+		d.stuck = 0
 	}
-	return !d.Status.Terminal(), nil
+	return &d, nil
 }
 
 // scheduled is when the delivery was routed, or scheduled by a replay; zero where that was after the cut.

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 )
 
 // turmoil writes one thing that may happen to a history: also disabled and removed endpoints, and new configurations.
+// Nobody waits for a turn in an ordered line: what is exhausted stands anywhere in it.
 type turmoil struct {
 	*fakeLedger
 	rnd       *rand.Rand
@@ -49,13 +51,31 @@ func (l *turmoil) happen() {
 		l.configure(key, &domain.EndpointDisabled{Reason: "manual"})
 	case dice == 15 && exists:
 		l.configure(key, &domain.EndpointEnabled{})
+	case dice == 17 && exists:
+		l.reorder(ten, key.Endpoint, l.rnd.IntN(4) > 0, []string{"", domain.OnExhaustedWait}[l.rnd.IntN(2)])
+	case dice == 18 && len(l.order) > 0:
+		l.skip(l.order[l.rnd.IntN(len(l.order))])
 	case dice == 16 && exists:
 		c := l.fakeLedger.endpoints[key].Config
 		c.EventTypes = []string{[]string{"*", "agent.*", "cron.failed"}[rnd.IntN(3)]}
 		l.configure(key, &domain.EndpointReconfigured{Config: c})
 	case len(l.order) > 0:
-		l.attempt(l.order[rnd.IntN(len(l.order))])
+		d := l.order[rnd.IntN(len(l.order))]
+		if rnd.IntN(2) == 0 {
+			d = l.oldest(l.deliveries[d].Endpoint, d)
+		}
+		l.attempt(d)
 	}
+}
+
+// oldest is the first one of an endpoint that is open, d where there is none.
+func (l *turmoil) oldest(endpoint, d string) string {
+	for _, id := range l.order {
+		if one := l.deliveries[id]; one.Endpoint == endpoint && !one.Status.Terminal() {
+			return id
+		}
+	}
+	return d
 }
 
 func (l *turmoil) attempt(d string) {
@@ -87,8 +107,8 @@ type snapshot struct {
 }
 
 func said(d *DeliveryRow) string {
-	return fmt.Sprintf("%s %s %d attempts, due %d, revision %d", d.EndpointID, d.Status, d.Attempts, micros(d.DueAt),
-		d.Revision)
+	return fmt.Sprintf("%s %s %d attempts, due %d, revision %d, held %q since %d", d.EndpointID, d.Status, d.Attempts,
+		micros(d.DueAt), d.Revision, d.Held, micros(d.HeldSince))
 }
 
 var eventTypes = []string{"agent.status_changed", "cron.failed", "x"}
@@ -115,20 +135,20 @@ func taken(t *testing.T, p *Projections, cut Cut) snapshot {
 	}
 	routing, _ := d.Routing(ten)
 	s.routing = routed(routing)
-	disabled := map[string]bool{}
 	for _, e := range routing.Endpoints {
-		s.configs[e.ID], disabled[e.ID] = configured(e), e.Disabled
+		s.configs[e.ID] = configured(e)
 	}
 	for _, row := range pages(t, 250, func(c string, n int) (Page[DeliveryRow], error) {
 		return p.Deliveries(t.Context(), DeliveryFilter{List: List{Tenant: ten, Cursor: c, Limit: n}})
 	}) {
-		if row.Status.Terminal() {
-			continue
+		if !row.Status.Terminal() {
+			s.open[row.ID] = said(&row)
 		}
-		if !row.DueAt.IsZero() && disabled[row.EndpointID] {
-			row.Status = domain.StatusHeld
+	}
+	for _, row := range openAt(t, p, OpenFilter{List: List{Tenant: ten}}) {
+		if got := said(&row); got != s.open[row.ID] {
+			t.Fatalf("what is open says of %s %q, and the list of all %q", row.ID, got, s.open[row.ID])
 		}
-		s.open[row.ID] = said(&row)
 	}
 	return s
 }
@@ -142,9 +162,27 @@ func TestAsOfEqualsWhatANodeSaidThen(t *testing.T) {
 	l := &turmoil{fakeLedger: newFakeLedger(), rnd: rand.New(rand.NewPCG(seed, 4)), endpoints: []string{"ep_0"}}
 	l.tenant(ten)
 	l.endpoint(ten, "ep_0")
-	p := l.opened(t, nil)
+	l.reorder(ten, "ep_0", true, domain.OnExhaustedWait)
+	l.policies = map[string]domain.RetryPolicy{}
+	for i := range 10 {
+		l.policies[fmt.Sprintf("ep_%d", i)] = domain.RetryPolicy{Schedule: []domain.Duration{
+			domain.Duration(time.Second)}[:i%2]}
+	}
+	p := l.opened(t, func(c *Config) {
+		c.Health = domain.DefaultHealthConfig()
+		c.Health.BreakAfter, c.Health.BreakFor = 4, 10*time.Minute
+	})
 	var snapshots []snapshot
-	healthy := 0 // records that the health was folded from
+	live := func(to domain.Position) {
+		for _, r := range l.records {
+			if r.Position <= p.live.progress.position() || r.Position > to {
+				continue
+			}
+			if err := p.live.fold(r); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 	for len(snapshots) < 200 {
 		for range l.rnd.IntN(5) {
 			l.happen()
@@ -165,18 +203,18 @@ func TestAsOfEqualsWhatANodeSaidThen(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		for ; healthy < len(l.records) && l.records[healthy].Position <= r.Position; healthy++ {
-			p.health.apply(l.records[healthy])
-		}
+		live(r.Position)
 		if l.rnd.IntN(10) == 0 {
 			if err := p.health.save(context.Background(), p.history.w); err != nil {
 				t.Fatal(err)
 			}
 		}
-		health := p.health
-		p.health = newHealth(p.cfg.Health, p.cfg.Now, p.cfg.Logger) // what breakers hold is not computed as of then
+		if _, err := p.refiller.refill(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		p.cfg.Now = func() time.Time { return r.RecordedAt }
 		s := taken(t, p, Cut{Position: r.Position})
-		p.health = health
+		p.cfg.Now = l.now
 		s.healths = ails(p, l.endpoints, r.RecordedAt)
 		snapshots = append(snapshots, s)
 		if at := snapshots[len(snapshots)-1]; r == l.records[len(l.records)-1] { // all of its moment is folded
@@ -193,9 +231,7 @@ func TestAsOfEqualsWhatANodeSaidThen(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for ; healthy < len(l.records); healthy++ {
-		p.health.apply(l.records[healthy])
-	}
+	live(l.Head())
 	if err := p.health.save(context.Background(), p.history.w); err != nil {
 		t.Fatal(err)
 	}
@@ -205,10 +241,19 @@ func TestAsOfEqualsWhatANodeSaidThen(t *testing.T) {
 		streams[r.Stream] = append(streams[r.Stream], r)
 	}
 	p.cfg.Store = &indexed{l.fakeLedger, streams}
-	open := 0
+	open, held := 0, map[string]int{}
 	for _, s := range snapshots {
 		p.compare(t, l, s)
 		open += len(s.open)
+		for _, said := range s.open {
+			_, reason, _ := strings.Cut(said, "held \"")
+			reason, _, _ = strings.Cut(reason, "\"")
+			held[reason]++
+		}
+	}
+	t.Logf("held: %v", held)
+	if held[HeldBehind]+held[HeldDisabled]+held[domain.HoldBreakerOpen] < 50 {
+		t.Errorf("hardly anything was ever held: %v", held)
 	}
 	if open < 1000 {
 		t.Errorf("only %d deliveries were ever open", open)

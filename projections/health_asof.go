@@ -66,9 +66,20 @@ func (p *Projections) countWaiting(ctx context.Context, where string, args ...an
 // records behind the last fold of it that was kept. The rows must hold everything up to the cut. What was pending then
 // is not told: OpenAt lists it.
 func (p *Projections) HealthAt(ctx context.Context, tenant, id string, cut Cut) (HealthView, error) {
-	then, err := p.cutTime(ctx, cut)
+	one, then, err := p.healthAt(ctx, tenant, id, cut)
 	if err != nil {
 		return HealthView{}, err
+	}
+	v := viewOf(one, then)
+	v.Position = cut.Position
+	return v, nil
+}
+
+// healthAt gives the fold of HealthAt, and the time that the moment was.
+func (p *Projections) healthAt(ctx context.Context, tenant, id string, cut Cut) (*domain.Health, time.Time, error) {
+	then, err := p.cutTime(ctx, cut)
+	if err != nil {
+		return nil, then, err
 	}
 	until := then
 	if until.IsZero() {
@@ -77,7 +88,7 @@ func (p *Projections) HealthAt(ctx context.Context, tenant, id string, cut Cut) 
 	fold := domain.NewHealthFold(p.cfg.Health)
 	from, since, err := p.lastKept(ctx, fold, tenant, id, cut)
 	if err != nil {
-		return HealthView{}, fmt.Errorf("read a kept fold of %s: %w", id, p.db.broken(err))
+		return nil, then, fmt.Errorf("read a kept fold of %s: %w", id, p.db.broken(err))
 	}
 	streams := []domain.Stream{domain.EndpointStream(tenant, id)}
 	for _, o := range fold.Open(nil) {
@@ -85,25 +96,23 @@ func (p *Projections) HealthAt(ctx context.Context, tenant, id string, cut Cut) 
 	}
 	more, err := p.attemptedBetween(ctx, tenant, id, since, until)
 	if err != nil {
-		return HealthView{}, err
+		return nil, then, err
 	}
 	records, err := p.recordsOf(ctx, append(streams, more...), from, cut)
 	if err != nil {
-		return HealthView{}, err
+		return nil, then, err
 	}
 	for _, r := range records {
 		fold.Apply(r)
 	}
 	one := fold.Health(tenant, id)
 	if one == nil {
-		return HealthView{}, errNoSuchEndpoint
+		return nil, then, errNoSuchEndpoint
 	}
 	if then.IsZero() {
 		then = one.Latest
 	}
-	v := viewOf(one, then)
-	v.Position = cut.Position
-	return v, nil
+	return one, then, nil
 }
 
 // cutTime is the time at the cut: that of its record where it is a position. It is zero for a position that is no

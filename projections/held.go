@@ -18,12 +18,44 @@ const (
 	HeldBehind   = "behind_exhausted"
 )
 
+// holds are what holds an endpoint's deliveries back at a moment: of now, or as computed of a moment of the past.
+type holds struct {
+	disabled bool
+	since    time.Time // of that
+	blocked  Blocked
+	gate     string // domain.Hold…; empty: nothing
+	gatedAt  time.Time
+}
+
+// apply derives the status of what waits there, by whatever list shows it: at a disabled endpoint all of it is held, so
+// is what a paused replay has scheduled, since paused, and what stands behind an exhausted one; else what is due and
+// would start.
+func (h *holds) apply(d *DeliveryRow, paused, now time.Time) {
+	hold := func(reason string, since time.Time) {
+		d.Status, d.Held, d.HeldSince = domain.StatusHeld, reason, since
+	}
+	switch {
+	case d.DueAt.IsZero():
+	case h.disabled:
+		hold(HeldDisabled, h.since)
+	case !paused.IsZero():
+		hold(HeldReplay, paused)
+	case d.InLine && h.blocked.by(d):
+		hold(HeldBehind, h.blocked.Since)
+	case h.gate != "" && !d.DueAt.After(now):
+		hold(h.gate, h.gatedAt)
+	}
+}
+
 // Hold says why an endpoint's deliveries are held, and since when. A half-open breaker holds all but its probe. It is
 // empty where nothing is held.
 func (h *Health) Hold(tenant, endpoint string, now time.Time) (reason string, since time.Time) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
-	one := h.fold.Health(tenant, endpoint)
+	return holdOf(h.fold.Health(tenant, endpoint), now)
+}
+
+func holdOf(one *domain.Health, now time.Time) (reason string, since time.Time) {
 	if one == nil {
 		return "", time.Time{}
 	}
@@ -54,8 +86,8 @@ func (p *Projections) holding(ctx context.Context, tenant string) (held, error) 
 	}
 	if r, ok := p.directory.Routing(tenant); ok {
 		for _, e := range r.Endpoints {
-			if pos, _, ok := p.backlog.Blocked(tenant, e.ID); ok {
-				h.behind[e.ID] = pos
+			if b, ok := p.backlog.Blocked(tenant, e.ID); ok {
+				h.behind[e.ID] = b.Position
 			}
 			if e.Disabled {
 				h.disabled = append(h.disabled, e.ID)
@@ -95,32 +127,25 @@ func (h *held) condition(sb *sqlbuilder.SelectBuilder) string {
 
 func (h *held) none() bool { return len(h.disabled)+len(h.gated)+len(h.paused)+len(h.behind) == 0 }
 
-// hold derives the status of what waits at an endpoint that holds it back: at a disabled one all of it, else what is
-// due and would start; and of what a paused replay has scheduled.
+// hold derives the status that a row has now.
 func (p *Projections) hold(d *DeliveryRow, paused map[string]time.Time) {
 	if d.DueAt.IsZero() {
 		return
 	}
+	var h holds
 	now := p.cfg.Now()
 	reason, since := p.health.Hold(d.Tenant, d.EndpointID, now)
-	if e, ok := p.directory.Endpoint(d.Tenant, d.EndpointID); ok && e.Disabled {
-		d.Status, d.Held, d.HeldSince = domain.StatusHeld, HeldDisabled, e.UpdatedAt
-		if reason == HeldDisabled {
-			d.HeldSince = since
-		}
-		return
+	if reason != HeldDisabled { // the configuration says that
+		h.gate, h.gatedAt = reason, since
 	}
-	if since, is := paused[d.Replay]; is {
-		d.Status, d.Held, d.HeldSince = domain.StatusHeld, HeldReplay, since
-		return
+	if e, ok := p.directory.Endpoint(d.Tenant, d.EndpointID); ok && e.Disabled {
+		h.disabled, h.since = true, e.UpdatedAt
+		if reason == HeldDisabled {
+			h.since = since
+		}
 	}
 	if d.InLine {
-		if pos, since, ok := p.backlog.Blocked(d.Tenant, d.EndpointID); ok && d.Routed > pos {
-			d.Status, d.Held, d.HeldSince = domain.StatusHeld, HeldBehind, since
-			return
-		}
+		h.blocked, _ = p.backlog.Blocked(d.Tenant, d.EndpointID)
 	}
-	if reason != "" && reason != HeldDisabled && !d.DueAt.After(now) {
-		d.Status, d.Held, d.HeldSince = domain.StatusHeld, reason, since
-	}
+	h.apply(d, paused[d.Replay], now)
 }

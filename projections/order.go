@@ -75,16 +75,29 @@ func (b *Backlog) over(it *item) {
 	b.schedule(it.queue)
 }
 
-// Blocked says that an ordered endpoint's deliveries wait behind one that is exhausted: where the ledger has that one's
-// event, and since when it is.
-func (b *Backlog) Blocked(tenant, endpoint string) (behind domain.Position, since time.Time, ok bool) {
+// Blocked is the exhausted delivery that an ordered endpoint's others wait behind; the zero Blocked: they don't.
+type Blocked struct {
+	Delivery string
+	Position domain.Position // where the ledger has its event
+	Since    time.Time       // when it was exhausted
+}
+
+func (b *Blocked) by(d *DeliveryRow) bool { return b.Position > 0 && d.Routed > b.Position }
+
+// Blocked says that an ordered endpoint's deliveries wait behind one that is exhausted.
+func (b *Backlog) Blocked(tenant, endpoint string) (Blocked, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	q := b.queues[domain.EndpointKey{Tenant: tenant, Endpoint: endpoint}]
-	if q == nil || !q.order.wait || len(q.head) == 0 || !q.head[0].stuck || q.blind() {
-		return 0, time.Time{}, false
+	if q == nil || !q.order.wait || q.blind() {
+		return Blocked{}, false
 	}
-	return q.head[0].line, fromMicros(q.head[0].due), true
+	i := slices.IndexFunc(q.head, func(it *item) bool { return !it.open })
+	if i < 0 || !q.head[i].stuck {
+		return Blocked{}, false
+	}
+	first := q.head[i]
+	return Blocked{first.id, first.line, fromMicros(first.due)}, true
 }
 
 // lag keeps an ordered queue from going on before the live fold has reached the position: what its last delivery came
