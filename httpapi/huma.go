@@ -61,6 +61,9 @@ func humaProblem(status int, msg string, errs []error) *Problem {
 		default:
 			f.Message = err.Error()
 		}
+		if fault := parseFault(f.Message); fault != nil && len(errs) == 1 {
+			return fault.problem()
+		}
 		p.Errors = append(p.Errors, f)
 		said = append(said, strings.TrimPrefix(f.Location+": "+f.Message, ": "))
 	}
@@ -70,9 +73,9 @@ func humaProblem(status int, msg string, errs []error) *Problem {
 	switch {
 	case p.Detail != "":
 	case len(said) == 0:
-		p.Detail = msg + ": see /openapi.json for what this route takes"
+		p.Detail = msg + ": " + seeDocument
 	default:
-		p.Detail = strings.Join(said[:min(len(said), 3)], "; ") + ": see /openapi.json for what this route takes"
+		p.Detail = strings.Join(said[:min(len(said), 3)], "; ") + ": " + seeDocument
 	}
 	return p
 }
@@ -84,7 +87,10 @@ var jsonFormat = huma.Format{
 		if err := checkJSON(data); err != nil {
 			return err
 		}
-		return json.Unmarshal(data, v)
+		if err := json.Unmarshal(data, v); err != nil {
+			return inField(data, v)
+		}
+		return nil
 	},
 }
 

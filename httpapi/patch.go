@@ -40,6 +40,9 @@ func mergePatch[T any](current T, patch []byte, whole ...string) (T, error) {
 	if err := decodeNumbers(patch, &change); err != nil || change == nil {
 		return next, invalidPatch("a merge patch is a JSON object")
 	}
+	if err := checkNames(reflect.TypeFor[T](), change, bodyAt); err != nil {
+		return next, err
+	}
 	merged := mergeObject(doc, change)
 	for _, name := range whole {
 		if change[name] != nil {
@@ -50,7 +53,7 @@ func mergePatch[T any](current T, patch []byte, whole ...string) (T, error) {
 		return next, err
 	}
 	if err := jsonv2.Unmarshal(raw, &next, jsonv2.RejectUnknownMembers(true)); err != nil {
-		return next, invalidPatch(strings.TrimPrefix(err.Error(), "json: "))
+		return next, inField(raw, &next)
 	}
 	return next, nil
 }
@@ -82,7 +85,7 @@ func decodeNumbers(data []byte, v any) error {
 }
 
 func invalidPatch(detail string) error {
-	return newProblem(http.StatusBadRequest, "invalid_request", detail+": see /openapi.json for what this route takes")
+	return newProblem(http.StatusBadRequest, "invalid_request", detail+": "+seeDocument)
 }
 
 // patchOf documents a PATCH's body: T, with every member optional and nullable.

@@ -89,7 +89,10 @@ func problemOf(err error) *Problem {
 		return p
 	}
 	var tooLarge *http.MaxBytesError
+	var fault *fieldFault
 	switch {
+	case errors.As(err, &fault):
+		return fault.problem()
 	case errors.As(err, &tooLarge):
 		return newProblem(http.StatusRequestEntityTooLarge, "body_too_large",
 			"the body is too large: send at most "+strconv.FormatInt(tooLarge.Limit, 10)+" bytes")
