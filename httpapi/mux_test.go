@@ -117,6 +117,12 @@ func TestReadinessAndMetrics(t *testing.T) {
 		h.Disk != "the disk is nearly full" {
 		t.Errorf("ready on a full disk: %+v", h)
 	}
+	for _, a := range []*answer{s.call("", "GET", "/readyz", nil), s.call(s.key("default", domain.RoleProducer), "POST",
+		"/v1/events", example("")).want(507, "no_room")} {
+		if body := string(a.body); strings.Contains(body, "MiB") || strings.Contains(body, "canary") {
+			t.Errorf("what is free, and where, is for the log: %s", body)
+		}
+	}
 	s.full.Store(false)
 	why = errors.New("the vault is closed")
 	got := s.call("", "GET", "/readyz", nil).want(503, "not_ready")

@@ -95,7 +95,8 @@ func (a *api) readyz(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, h)
 }
 
-// disk says whether there is room. A node without any is ready all the same: it answers, and finishes what it began.
+// disk says whether there is room, in words that anybody may read. A node without any is ready all the same: it
+// answers, and finishes what it began.
 func (a *api) disk() string {
 	err := a.Room()
 	var refusal *domain.Error
@@ -105,7 +106,7 @@ func (a *api) disk() string {
 	case errors.As(err, &refusal):
 		return refusal.Detail
 	}
-	return err.Error()
+	return "it can't be told; the server's log says why"
 }
 
 // metrics shows the registry to Prometheus.

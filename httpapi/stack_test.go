@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -57,7 +58,8 @@ const platform = domain.AnyTenant
 func newStack(t *testing.T, change ...func(*Config)) *stack {
 	t.Helper()
 	s := &stack{t: t, log: &lockedBuffer{}, full: &atomic.Bool{},
-		room: domain.Refuse(domain.KindNoRoom, "no_room", "the disk is nearly full", "make room")}
+		room: fmt.Errorf("%w (29 MiB are free in /srv/canary)", domain.Refuse(domain.KindNoRoom, "no_room",
+			"the disk is nearly full", "make room"))}
 	fs := vfs.NewMem()
 	must := func(err error) {
 		t.Helper()

@@ -18,7 +18,7 @@ import (
 // elsewhere is a ledger in EventStoreDB, with the data directory that its vault and its read models stand in.
 type elsewhere struct {
 	nodeStore
-	disk  *disk
+	disk  *pebblestore.Disk
 	pulse *pulse
 	lock  io.Closer
 }
@@ -36,8 +36,11 @@ func (e *elsewhere) Room() error {
 	if err := e.pulse.room(); err != nil {
 		return err
 	}
-	return e.disk.room()
+	return e.disk.Room()
 }
+
+// Space is what the disk of the data directory has free.
+func (e *elsewhere) Space() pebblestore.Space { return e.disk.Space() }
 
 func (e *elsewhere) Close() error {
 	e.pulse.stop()
@@ -181,44 +184,9 @@ func (p *pulse) room() error {
 		"the ledger is not available; nothing was written", "repeat the request in a moment"), p.err)
 }
 
-// disk is the file system of a data directory, looked at no more than once a second.
-type disk struct {
-	dir string
-	low uint64 // free bytes that must be there
-
-	mu      sync.Mutex
-	at      time.Time // guarded by mu
-	refusal error     // guarded by mu
-}
-
-func newDisk(dir string, low uint64) *disk {
+func newDisk(dir string, low uint64) *pebblestore.Disk {
 	if low == 0 {
 		low = pebblestore.DefaultLowWater
 	}
-	return &disk{dir: dir, low: low}
-}
-
-func (d *disk) room() error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if time.Since(d.at) >= time.Second {
-		d.at, d.refusal = time.Now(), d.look()
-	}
-	return d.refusal
-}
-
-func (d *disk) look() error {
-	usage, err := vfs.Default.GetDiskUsage(d.dir)
-	switch {
-	case errors.Is(err, vfs.ErrUnsupported):
-		return nil
-	case err != nil:
-		return fmt.Errorf("%w: %w", domain.Refuse(domain.KindUnavailable, "disk_unknown",
-			"the free space of "+d.dir+" can't be told", "check the file system that it stands on"), err)
-	case usage.AvailBytes < d.low:
-		return domain.Refuse(domain.KindNoRoom, "no_room",
-			fmt.Sprintf("%d MiB are free in %s, %d MiB must be", usage.AvailBytes>>20, d.dir, d.low>>20),
-			"free some disk space; intake resumes by itself")
-	}
-	return nil
+	return pebblestore.NewDisk(vfs.Default, dir, low, now)
 }

@@ -69,7 +69,7 @@ func (s *Store) engine() *pebble.Options {
 // could make it worse.
 func (s *Store) backgroundError(err error) {
 	if errors.Is(err, syscall.ENOSPC) {
-		s.room.filled()
+		s.disk.filled()
 		return
 	}
 	s.halt(err)

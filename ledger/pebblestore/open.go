@@ -21,6 +21,7 @@ func Open(cfg Config) (_ *Store, err error) {
 		cfg: cfg, wake: make(chan struct{}, 1), depth: make(chan struct{}, maxDepth),
 		groups: make(chan *group, maxDepth), synced: make(chan struct{}), ended: make(chan struct{}),
 		failure: failure{failed: make(chan struct{}), wedged: make(chan struct{})}, keeper: newKeeper(),
+		disk: NewDisk(cfg.FS, cfg.Dir, cfg.LowWater, cfg.Now),
 	}
 	if s.metrics, err = newMetrics(cfg.Metrics); err != nil {
 		return nil, fmt.Errorf("pebblestore: %w", err)

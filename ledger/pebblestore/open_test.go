@@ -201,6 +201,14 @@ func TestRoom(t *testing.T) {
 	if !errors.As(err, &refusal) || refusal.Kind != domain.KindNoRoom || refusal.Code != "no_room" || refusal.Fix == "" {
 		t.Errorf("below the mark: %v", err)
 	}
+	// Each producer is told the refusal; whose disk it is, and what is free there, only the log.
+	if said := refusal.Error(); strings.Contains(said, "MiB") || strings.Contains(said, "ledger,") ||
+		!strings.Contains(err.Error(), "0 MiB are free in ledger, 0 MiB must be") {
+		t.Errorf("said is %q, and logged %q", said, err)
+	}
+	if got := s.Space(); got != (Space{Free: 99, LowWater: 100, Known: true}) {
+		t.Errorf("%+v", got)
+	}
 	on := domain.EventStream("default", "1")
 	if _, err := s.Append(t.Context(), on, domain.NoStream, records(on, 1)); err != nil {
 		t.Errorf("an append below the mark: %v", err)
@@ -211,7 +219,7 @@ func TestRoom(t *testing.T) {
 		t.Errorf("above the mark again: %v", err)
 	}
 	free(1)
-	s.room.filled() // Pebble has met the end of the disk
+	s.disk.filled() // Pebble has met the end of the disk
 	if err := s.Room(); domain.Code(err) != "no_room" {
 		t.Errorf("on a full disk: %v", err)
 	}

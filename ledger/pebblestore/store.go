@@ -21,7 +21,7 @@ type Store struct {
 	db      *pebble.DB
 	cache   *pebble.Cache
 	lock    io.Closer
-	room    room
+	disk    *Disk
 	tail    *tail
 
 	mu      sync.Mutex

@@ -89,7 +89,7 @@ func (p *poller) pollAgents(ctx context.Context) (after time.Duration, err error
 		return 0, err
 	}
 	if err := p.cfg.Room(); err != nil {
-		return p.failed(ctx, domain.PollAgents, begun, &pollError{code: domain.Code(err), text: err.Error()})
+		return p.failed(ctx, domain.PollAgents, begun, noRoom(err))
 	}
 	within, cancel := p.bounded(ctx)
 	defer cancel()
@@ -142,7 +142,7 @@ func (p *poller) pollCosts(ctx context.Context) (time.Duration, error) {
 		return 0, err
 	}
 	if err := p.cfg.Room(); err != nil {
-		return p.failed(ctx, domain.PollCosts, begun, &pollError{code: domain.Code(err), text: err.Error()})
+		return p.failed(ctx, domain.PollCosts, begun, noRoom(err))
 	}
 	within, cancel := p.bounded(ctx)
 	defer cancel()

@@ -3,6 +3,7 @@ package agenfleet
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -39,6 +40,16 @@ type pollError struct {
 }
 
 func (e *pollError) Error() string { return e.text }
+
+// noRoom is a refusal of Config.Room in its own words: what stands beside these names our disk and our hosts, and a
+// poll's error is shown to the tenant.
+func noRoom(err error) *pollError {
+	var refusal *domain.Error
+	if errors.As(err, &refusal) {
+		return &pollError{code: refusal.Code, text: refusal.Error()}
+	}
+	return &pollError{code: codeNoRoom, text: "nothing is taken for now: the server's log says why"}
+}
 
 func failed(code, format string, args ...any) error {
 	return &pollError{code: code, text: fmt.Sprintf(format, args...)}
