@@ -27,6 +27,7 @@ import (
 	"hookledger/ledger/pebblestore"
 	"hookledger/projections"
 	"hookledger/replays"
+	"hookledger/retire"
 	"hookledger/vault"
 )
 
@@ -117,12 +118,16 @@ func (l *life) join(w *world) ([]func(context.Context) error, error) {
 	if err != nil {
 		return nil, err
 	}
+	retirer, err := retire.New(retire.Config{Store: l.store, Vault: l.keys, Endpoints: l.proj.Directory(), Now: now})
+	if err != nil {
+		return nil, err
+	}
 	l.api, err = httpapi.New(httpapi.Config{Store: l.store, Vault: l.keys, Ingest: in, Projections: l.proj,
 		Replays: struct {
 			*replays.Planner
 			*replays.Runner
 		}{planner, runner}, Now: now, NewID: w.newID, Egress: delivery.EgressConfig{}, Logger: slog.New(slog.DiscardHandler)})
-	return []func(context.Context) error{deliver.Run, runner.Run, follow.Run}, err
+	return []func(context.Context) error{deliver.Run, runner.Run, follow.Run, retirer.Run}, err
 }
 
 // end stops a life in order, as SIGTERM does. What it answers is of no use where the life was cut off before.

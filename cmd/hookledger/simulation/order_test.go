@@ -23,7 +23,7 @@ func (d *delivered) released() bool {
 // inTurn checks that the attempt which the record starts comes in its turn: nothing else of the endpoint is under way,
 // and nobody waits for anything before it.
 func (w *witness) inTurn(r *domain.Record, d *delivered) {
-	if d.line == nil || w.removed[d.endpoint] {
+	if d.line == nil || w.removed(d.endpoint) {
 		return
 	}
 	for _, other := range d.line.queue {
@@ -47,7 +47,7 @@ func (w *witness) stuck() []string {
 	var ids []string
 	for endpoint, o := range w.ordered {
 		for _, d := range o.queue {
-			if d.Status == domain.StatusExhausted && d.holds && !w.removed[endpoint] {
+			if d.Status == domain.StatusExhausted && d.holds && !w.removed(endpoint) {
 				ids = append(ids, d.id)
 			}
 		}

@@ -19,10 +19,13 @@ func (w *world) seen(r *request, h http.Header) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.tally.requests++
+	if strings.Contains(r.signatures, " ") {
+		w.tally.double++
+	}
 	if w.life == nil {
 		return // it left before the crash; verify looks at it
 	}
-	switch err := w.ledger.read(w.life.store.ReadAll(context.Background(), w.ledger.position)); {
+	switch err := w.readOn(); {
 	case errors.Is(err, ledger.ErrClosed):
 		return
 	case err != nil:
@@ -35,6 +38,11 @@ func (w *world) seen(r *request, h http.Header) {
 	}
 }
 
+// readOn lets the witness read to the end of the ledger; w.mu is held, and there is a life.
+func (w *world) readOn() error {
+	return w.ledger.read(w.life.store.ReadAll(context.Background(), w.ledger.position))
+}
+
 // heal makes everything well and waits until all that was begun has ended.
 func (w *world) heal() {
 	for _, host := range w.hosts {
@@ -44,12 +52,12 @@ func (w *world) heal() {
 	// What was answered before may still disable an endpoint: it is enabled once that is done.
 	pass(time.Minute)
 	for _, host := range w.hosts {
-		w.ask("POST", "/v1/endpoints/"+w.ids[host]+"/enable", struct{}{})
+		w.enables(w.ids[host])
 	}
 	const patience = 10 * 24 * time.Hour
 	for end := time.Now().Add(patience); ; pass(time.Hour) {
 		w.mu.Lock()
-		err := w.ledger.read(w.life.store.ReadAll(context.Background(), w.ledger.position))
+		err := w.readOn()
 		open, stuck := w.ledger.open(), w.ledger.stuck()
 		w.mu.Unlock()
 		for _, id := range stuck { // what waits behind it goes on when it has succeeded
@@ -76,8 +84,11 @@ func (w *world) verify() {
 		w.t.Error(b)
 	}
 	for id := range w.acked {
-		if !w.ledger.received[id] {
+		switch event := w.ledger.received[id]; {
+		case event == nil:
 			w.t.Errorf("event %s was answered 202 and is not on the ledger", id)
+		case !event.routed:
+			w.t.Errorf("event %s was answered 202, and who gets it was never decided", id)
 		}
 	}
 	taken := map[string]bool{} // event and endpoint
@@ -89,7 +100,7 @@ func (w *world) verify() {
 				w.t.Error(err)
 			}
 		}
-		if !w.ledger.received[r.id] || strings.HasPrefix(r.id, posted) && !strings.Contains(r.body, w.acked[r.id]) {
+		if w.ledger.received[r.id] == nil || strings.HasPrefix(r.id, posted) && !strings.Contains(r.body, w.acked[r.id]) {
 			w.t.Errorf("the body of %s at %s is not what was posted: %s", r.id, r.endpoint, r.body)
 		}
 		if r.status >= 200 && r.status < 300 {
@@ -107,10 +118,13 @@ func (w *world) verify() {
 			}
 		case domain.StatusExhausted:
 			w.tally.exhausted++
+		case domain.StatusCancelled:
+			w.tally.cancelled++
 		}
 		w.tally.interrupted += d.interrupted
 	}
 	w.tally.events, w.tally.crossed = len(w.acked), w.ledger.crossed
+	w.tally.changes = len(w.ledger.endpoints.changes)
 	w.rebuilt()
 }
 
@@ -135,7 +149,7 @@ func (w *world) rebuilt() {
 
 // tally is what a world came to see.
 type tally struct {
-	events, deliveries, requests, succeeded, exhausted, interrupted, crashes, crossed int
+	events, deliveries, requests, succeeded, exhausted, cancelled, changes, interrupted, crashes, crossed, double int
 }
 
 var adding sync.Mutex
@@ -148,12 +162,17 @@ func (t *tally) add(o tally) {
 	t.requests += o.requests
 	t.succeeded += o.succeeded
 	t.exhausted += o.exhausted
+	t.cancelled += o.cancelled
+	t.changes += o.changes
 	t.interrupted += o.interrupted
 	t.crashes += o.crashes
 	t.crossed += o.crossed
+	t.double += o.double
 }
 
 func (t *tally) String() string {
-	return fmt.Sprintf("%d events, %d deliveries (%d succeeded, %d exhausted), %d requests, %d crashes, %d attempts interrupted, %d crossed",
-		t.events, t.deliveries, t.succeeded, t.exhausted, t.requests, t.crashes, t.interrupted, t.crossed)
+	return fmt.Sprintf("%d events, %d deliveries (%d succeeded, %d exhausted, %d cancelled), %d requests (%d of them "+
+		"signed with several keys), %d changes of endpoints, %d crashes, %d attempts interrupted, %d crossed", t.events,
+		t.deliveries, t.succeeded, t.exhausted, t.cancelled, t.requests, t.double, t.changes, t.crashes, t.interrupted,
+		t.crossed)
 }

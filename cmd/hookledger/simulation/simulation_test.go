@@ -1,13 +1,3 @@
-// Package simulation runs the whole product, from its API to its receivers, through days of faults in moments: the
-// clock is synthetic (testing/synctest), the disk and the network are in memory, and what happens when comes from one
-// seed. Processes are killed, lose power with part of what was not synced, and are restarted; receivers fail in every
-// way they know; people retry, disable, replay and remove. At each request, and once all is healed, the ledger must
-// keep what the product promises.
-//
-// A seed fixes what happens to the world and when. It does not fix how goroutines take their turns.
-//
-//	go test ./cmd/hookledger/simulation                       HOOKLEDGER_SEEDS=5000, or 501-1000, for more
-//	HOOKLEDGER_SEED=7 go test -v ./cmd/hookledger/simulation  that one; -count=50 for as many ways to take turns
 package simulation
 
 import (
@@ -144,33 +134,37 @@ func simulate(t *testing.T, seed uint64, dir string) tally {
 	}
 	w.heal()
 	w.verify()
+	w.shown()
 	return w.tally
 }
 
 // step lets one thing happen.
 func (w *world) step() {
 	switch n := w.rng.IntN(100); {
-	case n < 45:
+	case n < 42:
 		w.posts()
-	case n < 65:
+	case n < 60:
 		w.receivers.set(w.host(), mood(w.rng.IntN(int(moods))))
-	case n < 73:
+	case n < 68:
 		w.crash()
-	case n < 76:
+	case n < 71:
 		w.restart()
-	case n < 82:
+	case n < 76:
 		w.retry(w.delivery(""))
-	case n < 86:
-		w.ask("POST", "/v1/endpoints/"+w.endpoint()+"/disable", struct{}{})
-	case n < 91:
+	case n < 80:
+		w.cancel()
+	case n < 84:
+		w.disable(w.endpoint())
+	case n < 88:
 		w.enable(w.endpoint())
-	case n < 94:
+	case n < 92:
+		w.rotate(w.endpoint())
+	case n < 95:
 		w.replay()
-	case n < 96:
-		waits := hours.schedule[:1+w.rng.IntN(len(hours.schedule))]
-		w.ask("PATCH", "/v1/endpoints/"+w.endpoint(), map[string]any{"retry_schedule": waits})
-	case n < 98:
-		w.ask("DELETE", "/v1/endpoints/"+w.endpoint(), nil)
+	case n < 97:
+		w.reconfigure(w.endpoint())
+	case n < 99:
+		w.remove(w.endpoint())
 		w.register()
 	default:
 		w.ask("GET", "/v1/deliveries?limit=50&status=retrying", nil)
@@ -193,6 +187,9 @@ func (w *world) start(disk *vfs.MemFS) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.life = l
+	if err := w.ledger.stands(l.store); err != nil {
+		w.t.Errorf("life %d: %v", number, err)
+	}
 }
 
 // crash kills the process, or takes its power, at once: what it had open breaks, what it was about to answer is not
@@ -288,73 +285,6 @@ func (w *world) post() {
 			pass(10 * time.Second)
 		}
 	})
-}
-
-// register makes an endpoint with a host of its own.
-func (w *world) register() {
-	host := fmt.Sprintf("receiver%d.example", len(w.hosts))
-	asked := map[string]any{"url": "http://" + host + "/hook", "event_types": []string{"cron.*"}, "timeout": "10s",
-		"max_in_flight": []int{0, 1, 5}[w.rng.IntN(3)]}
-	switch w.rng.IntN(6) {
-	case 0:
-		asked["event_types"] = []string{"endpoint.*", "delivery.exhausted", "cron.*"}
-	case 1:
-		asked["channel"] = "url"
-	case 2, 3:
-		asked["ordered"] = true
-		asked["on_exhausted"] = []string{"continue", "wait"}[w.rng.IntN(2)]
-	}
-	if w.span.schedule != nil {
-		asked["retry_schedule"] = w.span.schedule
-	}
-	a := w.ask("POST", "/v1/endpoints", asked)
-	var made struct{ ID, Secret string }
-	if err := json.Unmarshal(a.body, &made); err != nil || a.status != http.StatusCreated {
-		w.t.Fatalf("an endpoint is not made: %d %s", a.status, a.body)
-	}
-	w.hosts = append(w.hosts, host)
-	w.mu.Lock()
-	w.ids[host] = made.ID
-	w.mu.Unlock()
-	w.ledger.secret(made.ID, made.Secret)
-}
-
-func (w *world) host() string     { return w.hosts[w.rng.IntN(len(w.hosts))] }
-func (w *world) endpoint() string { return w.ids[w.host()] }
-
-// delivery picks one of the newest deliveries that the filter names; empty: there is none.
-func (w *world) delivery(filter string) string {
-	a := w.ask("GET", "/v1/deliveries?limit=50"+filter, nil)
-	var list struct{ Data []struct{ ID string } }
-	if err := json.Unmarshal(a.body, &list); err != nil || a.status != http.StatusOK {
-		w.t.Errorf("deliveries are not listed: %d %s", a.status, a.body)
-	}
-	if len(list.Data) == 0 {
-		return ""
-	}
-	return list.Data[w.rng.IntN(len(list.Data))].ID
-}
-
-func (w *world) retry(delivery string) {
-	if delivery != "" {
-		w.ask("POST", "/v1/deliveries/"+delivery+"/retry", map[string]any{"force": w.rng.IntN(3) == 0})
-	}
-}
-
-// enable enables an endpoint. Who does it may ask for a retry in the same moment, while what waits is not yet read.
-func (w *world) enable(endpoint string) {
-	filter := []string{"&status=held", "&status=exhausted"}[w.rng.IntN(2)]
-	delivery := w.delivery(filter + "&endpoint_id=" + endpoint)
-	w.ask("POST", "/v1/endpoints/"+endpoint+"/enable", struct{}{})
-	if w.rng.IntN(2) == 0 {
-		w.retry(delivery)
-	}
-}
-
-// replay sends what an endpoint was to get to it, or to another one.
-func (w *world) replay() {
-	w.ask("POST", "/v1/replays", map[string]any{"select": map[string]any{"endpoint_ids": []string{w.endpoint()}},
-		"endpoint_id": w.endpoint(), "reason": "simulated", "ordered": w.rng.IntN(2) == 0})
 }
 
 // newID draws a record's id.
