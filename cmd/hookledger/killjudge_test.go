@@ -107,8 +107,8 @@ func (o *oracle) judge(t *testing.T, records iter.Seq[record]) {
 		len(o.acked), len(routing.received), len(deliveries), len(o.received), intents, len(ids))
 }
 
-// routes holds each routing decision against the endpoints as they are at its position: a fold of the judge's own, which
-// knows nothing of the product's. No test that is judged changes an endpoint while it posts.
+// routes holds each routing decision against the endpoints as they are at its position: a fold of the judge's own,
+// which knows nothing of the product's. No test that is judged changes an endpoint while it posts.
 type routes struct {
 	t         *testing.T
 	endpoints map[string]*subscription
@@ -158,8 +158,8 @@ func (s *routes) takers(eventType string) []string {
 	var out []string
 	for id, e := range s.endpoints {
 		if !e.off && slices.ContainsFunc(e.patterns, func(p string) bool {
-			prefix, any := strings.CutSuffix(p, "*")
-			return p == eventType || any && strings.HasPrefix(eventType, prefix)
+			prefix, below := strings.CutSuffix(p, "*")
+			return p == eventType || below && strings.HasPrefix(eventType, prefix)
 		}) {
 			out = append(out, id)
 		}
