@@ -61,12 +61,6 @@ func (a *api) parseFeed(r *http.Request, c *caller) (*feedQuery, error) {
 		types: []string{(*domain.EventReceived)(nil).RecordType()}}}, pattern: "*"}
 	q.live = strings.Contains(r.Header.Get("Accept"), "text/event-stream")
 	values := r.URL.Query()
-	for name := range values {
-		if name != "event" && name != "after" && name != "created_after" {
-			return nil, badQuery("there is no query parameter " + strconv.Quote(name) +
-				": use event, after or created_after")
-		}
-	}
 	if p := values.Get("event"); p != "" {
 		if q.pattern = p; !domain.ValidPattern(p) {
 			return nil, badQuery("event is no event type or pattern: use a type, a prefix with \".*\", or \"*\"")

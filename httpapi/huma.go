@@ -163,9 +163,7 @@ func register[I, O any](a *api, o operation, handler func(context.Context, *call
 // redocument mends what huma has written about an operation: a body that its handler reads by itself, and the second
 // status of what can be created twice.
 func (a *api) redocument(op *huma.Operation, o operation) {
-	item := a.huma.OpenAPI().Paths[op.Path]
-	documented := map[string]*huma.Operation{http.MethodGet: item.Get, http.MethodPost: item.Post,
-		http.MethodPatch: item.Patch, http.MethodDelete: item.Delete}[op.Method]
+	documented := operationOf(a.huma.OpenAPI(), op.Path, op.Method)
 	if o.document != nil {
 		a.later = append(a.later, func() { o.document(documented) })
 	}

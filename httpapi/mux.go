@@ -15,7 +15,8 @@ type guardedMux struct {
 	*http.ServeMux
 	api      *api
 	requests *prometheus.CounterVec
-	guarded  map[string]bool // patterns
+	guarded  map[string]bool            // patterns
+	queries  map[string]map[string]bool // by pattern: what may stand in the query
 }
 
 func newGuardedMux(a *api) *guardedMux {
@@ -70,7 +71,9 @@ func (m *guardedMux) guard(pattern string, handler func(http.ResponseWriter, *ht
 				return
 			}
 		}
-		handler(w, r, &c)
+		if !m.api.refuseQuery(w, r, rt, &c) {
+			handler(w, r, &c)
+		}
 	}))
 }
 

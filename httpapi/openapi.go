@@ -53,6 +53,7 @@ func build(cfg Config) (*api, error) {
 			return nil, fmt.Errorf("httpapi: the route %s has no handler", rt.pattern())
 		}
 	}
+	a.mux.queries = a.documentedQueries()
 	a.documentWebhooks()
 	if err := a.addDescriptions(); err != nil {
 		return nil, err
@@ -146,7 +147,7 @@ func errorsOf(rt *route) []int {
 		out = append(out, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType,
 			http.StatusInsufficientStorage)
 	}
-	if rt.id == "post-event" || rt.id == "post-events" {
+	if rt.takesEvents() {
 		out = append(out, http.StatusTooManyRequests)
 	}
 	if rt.method == http.MethodPatch {

@@ -125,7 +125,8 @@ func (a *api) registerRecords() {
 		[]*huma.Param{
 			query("after", "Only records behind this position.", &huma.Schema{Type: huma.TypeInteger, Format: "int64"}),
 			query("stream", "Only this stream's.", text),
-			query("type", "Only these types', separated by commas.", text),
+			{Name: "type", In: "query", Description: "Only these types', separated by commas.", Explode: ptr(false),
+				Schema: &huma.Schema{Type: huma.TypeArray, Items: text}},
 			query("limit", "At most so many records.", &huma.Schema{Type: huma.TypeInteger, Minimum: ptr(1.0)}),
 			{Name: "Last-Event-ID", In: "header", Description: "Takes the place of after.", Schema: text},
 		}, nil, http.StatusOK, &huma.Response{Description: "One record a line.", Content: map[string]*huma.MediaType{
