@@ -124,12 +124,15 @@ func (a *api) registerReconciliations() {
 		}}, a.createReconciliation)
 	register(a, operation{id: "list-reconciliations", tag: tag, summary: "List reconciliations"},
 		a.listReconciliations)
-	register(a, operation{id: "get-reconciliation", tag: tag, summary: "Get a reconciliation as it was kept"},
-		a.getReconciliation)
+	register(a, operation{id: "get-reconciliation", tag: tag, summary: "Get a reconciliation as it was kept",
+		patience: reconcilePatience,
+		description: "With report=true its report, too, computed again at the same record: where it was compared with a file, " +
+			"which is not kept, POST with the same id and the file answers it."}, a.getReconciliation)
 }
 
-type reconciliationPath struct {
-	ID string `path:"id" maxLength:"128" doc:"The reconciliation's id." example:"rcn_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C"`
+type getReconciliationInput struct {
+	ID     string `path:"id" maxLength:"128" doc:"The reconciliation's id." example:"rcn_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C"`
+	Report bool   `query:"report" doc:"Compute its report again."`
 }
 
 type reconciliationOutput struct {
@@ -150,13 +153,21 @@ func (a *api) listReconciliations(ctx context.Context, c *caller, in *PageInput)
 	return out, errors.Join(err, failed)
 }
 
-func (a *api) getReconciliation(ctx context.Context, c *caller, in *reconciliationPath) (*reconciliationOutput, error) {
+func (a *api) getReconciliation(ctx context.Context, c *caller,
+	in *getReconciliationInput) (*reconciliationOutput, error) {
 	r, err := a.reconciliation(ctx, c.tenant, in.ID)
 	if err != nil {
 		return nil, err
 	}
 	content, err := a.reconciliationContent(ctx, &r)
-	return &reconciliationOutput{showReconciliation(&r, content)}, err
+	if err != nil || !in.Report {
+		return &reconciliationOutput{showReconciliation(&r, content)}, err
+	}
+	report, err := a.reportKept(ctx, c.tenant, &r, content)
+	if err != nil {
+		return nil, err
+	}
+	return &reconciliationOutput{withReport(showReconciliation(&r, content), report)}, nil
 }
 
 // reconciliation finds a run's row.

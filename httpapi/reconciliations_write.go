@@ -218,10 +218,8 @@ func (a *api) reconciledBefore(ctx context.Context, c *caller, r *reconciling) (
 	if err != nil {
 		return nil, err
 	}
-	changed := domain.Refuse(domain.KindConflict, "report_changed", "computed again, the report is not what it was: "+
-		"content that it was made of was erased since", "what was kept is answered by GET; use another id for a new run")
 	if content == nil {
-		return nil, changed
+		return nil, errReportChanged
 	}
 	asked := *content
 	asked.Digest, asked.Amounts = "", nil
@@ -229,21 +227,46 @@ func (a *api) reconciledBefore(ctx context.Context, c *caller, r *reconciling) (
 		return nil, domain.Refuse(domain.KindConflict, "reconciliation_exists", "there is a reconciliation "+r.id+
 			" of another request", "use another id or Idempotency-Key for a new one")
 	}
-	r.asOf = had.Run.AsOf
-	if err := a.positionOf(ctx, r); err != nil {
-		return nil, err
-	}
-	report, err := a.report(ctx, c.tenant, r)
+	report, err := a.reportAgain(ctx, c.tenant, r, &had, content)
 	if err != nil {
 		return nil, err
-	}
-	if report.Digest != content.Digest {
-		return nil, changed
 	}
 	c.repeated()
 	return &createReconciliationOutput{Status: http.StatusOK, Location: "/v1/reconciliations/" + r.id,
 		Body: withReport(showReconciliation(&had, content), report)}, nil
 }
+
+// reportAgain computes a run's report again at its record; it must be the same.
+func (a *api) reportAgain(ctx context.Context, tenant string, r *reconciling, had *domain.Reconciliation,
+	content *domain.ReconciliationContent) (*reconcile.Report, error) {
+	r.asOf = had.Run.AsOf
+	if err := a.positionOf(ctx, r); err != nil {
+		return nil, err
+	}
+	report, err := a.report(ctx, tenant, r)
+	if err == nil && report.Digest != content.Digest {
+		err = errReportChanged
+	}
+	return report, err
+}
+
+// reportKept computes a run's report again from what was kept of it.
+func (a *api) reportKept(ctx context.Context, tenant string, had *domain.Reconciliation,
+	content *domain.ReconciliationContent) (*reconcile.Report, error) {
+	switch {
+	case content == nil:
+		return nil, errReportChanged
+	case content.File != "":
+		return nil, domain.Refuse(domain.KindInvalid, "file_needed",
+			"the report was made with a file, which is not kept", "ask for it with the same id and the file")
+	}
+	r := &reconciling{id: had.ID, spec: reconcile.Spec{Rules: had.Run.Rules, Agents: content.Agents}, content: *content}
+	return a.reportAgain(ctx, tenant, r, had, content)
+}
+
+var errReportChanged = domain.Refuse(domain.KindConflict, "report_changed", "computed again, the report is not what "+
+	"it was: content that it was made of was erased since",
+	"what was kept is answered by GET; use another id for a new run")
 
 func mustJSON(v any) string {
 	raw, err := json.Marshal(v)

@@ -120,7 +120,7 @@ func runningTotals(r *apiclient.Reconciliation) error {
 		return fmt.Errorf("the totals are those of %d events, %d deliveries", r.Totals.Events, r.Totals.Delivered)
 	}
 	for _, a := range r.Report.Accounts {
-		if key := a.Value.AgentID + " " + a.Value.Unit; a.Value.Spent != want[key] {
+		if key := a.Value.Agent + " " + a.Value.Unit; a.Value.Spent.String() != want[key] {
 			return fmt.Errorf("%s: spent %s, and not %s", key, a.Value.Spent, want[key])
 		}
 	}

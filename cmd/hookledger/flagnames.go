@@ -33,8 +33,9 @@ var (
 // is meant, else the first.
 var otherFlags = map[string][]string{
 	"code_class": {"code"}, "endpoint_ids": {"endpoint-id"}, "event_ids": {"event-id"},
-	"event_types": {"event", "events"}, "gap_factor": {"gaps"}, "legacy_signature": {"legacy-header"}, "header": {"legacy-header"},
-	"auth": {"auth-basic", "auth-bearer"}, "secret": {"secret-file"}, "email": {"smtp", "from", "to", "username",
+	"event_types": {"event", "events"}, "gap_factor": {"gaps"}, "legacy_signature": {"legacy-header"},
+	"header": {"legacy-header"},
+	"auth":   {"auth-basic", "auth-bearer"}, "secret": {"secret-file"}, "email": {"smtp", "from", "to", "username",
 		"password-file"}, "telegram": {"chat-id", "token-file"},
 }
 

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"net/url"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -156,9 +155,7 @@ func (a *app) reconcile(cmd *cobra.Command, r *remote, f *reconcileFlags) error 
 	if err != nil {
 		return err
 	}
-	patient := *r
-	patient.timeout = reconcilePatience
-	c, err := a.connect(&patient)
+	c, err := a.reconciler(r)
 	if err != nil {
 		return err
 	}
@@ -174,6 +171,13 @@ func (a *app) reconcile(cmd *cobra.Command, r *remote, f *reconcileFlags) error 
 	}
 	a.note("it balances: %d events", out.Value.Totals.Events)
 	return nil
+}
+
+// reconciler is a client that waits for a report.
+func (a *app) reconciler(r *remote) (*apiclient.Client, error) {
+	patient := *r
+	patient.timeout = reconcilePatience
+	return a.connect(&patient)
 }
 
 func imbalance(r *apiclient.Reconciliation) string {
@@ -200,16 +204,4 @@ func newReconcileList(a *app, r *remote) *cobra.Command {
 		}}
 	l.flags(c.Flags())
 	return c
-}
-
-func newReconcileGet(a *app, r *remote) *cobra.Command {
-	return &cobra.Command{Use: "get ID", Short: "Show a reconciliation as it was kept",
-		Example: "  hookledger reconcile get rcn_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C", Args: args("ID"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := a.connect(r)
-			if err != nil {
-				return err
-			}
-			return getOne(cmd, a, c, "/v1/reconciliations/"+url.PathEscape(args[0]), reconciliationColumns())
-		}}
 }

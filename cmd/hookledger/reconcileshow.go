@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"hookledger/audit/reconcile"
 	"hookledger/cmd/hookledger/apiclient"
 	"hookledger/cmd/hookledger/output"
 )
@@ -76,7 +77,7 @@ func printAll[T any](a *app, columns []output.Column[T], rows []apiclient.Item[T
 	return out.Close()
 }
 
-func gapsText(g *apiclient.NumberGaps) string {
+func gapsText(g *reconcile.Gaps) string {
 	if g.Complete {
 		return "nothing is missing"
 	}
@@ -89,7 +90,7 @@ func gapsText(g *apiclient.NumberGaps) string {
 		text += ", missing: " + output.Join(parts)
 	}
 	for _, t := range g.Twice {
-		text += fmt.Sprintf(", %d is used by %s", t.Sequence, output.Clean(output.Join(t.EventIDs)))
+		text += fmt.Sprintf(", %d is used by %s", t.Sequence, output.Clean(output.Join(t.Events)))
 	}
 	return text
 }
@@ -132,23 +133,23 @@ func reconciliationColumns() []output.Column[apiclient.Reconciliation] {
 	}
 }
 
-func amountsText(amounts []apiclient.ReconciledAmount) string {
+func amountsText(amounts []reconcile.Amount) string {
 	var parts []string
 	for _, m := range amounts {
 		unit := m.Currency
 		if unit == "" {
 			unit = m.Unit
 		}
-		parts = append(parts, m.Spent+" "+unit+" "+m.Period)
+		parts = append(parts, m.Spent.String()+" "+unit+" "+m.Period)
 	}
 	return output.Join(parts)
 }
 
-func groupColumns() []output.Column[apiclient.ReconciliationGroup] {
-	type group = apiclient.ReconciliationGroup
+func groupColumns() []output.Column[reconcile.Group] {
+	type group = reconcile.Group
 	return []output.Column[group]{
-		column("agent_id", func(g group) string { return g.AgentID }),
-		column("endpoint_id", func(g group) string { return g.EndpointID }),
+		column("agent_id", func(g group) string { return g.Agent }),
+		column("endpoint_id", func(g group) string { return g.Endpoint }),
 		column("event", func(g group) string { return g.Event }),
 		column("day", func(g group) string { return g.Day }),
 		column("events", func(g group) string { return output.Int(g.Events) }),
@@ -161,16 +162,16 @@ func groupColumns() []output.Column[apiclient.ReconciliationGroup] {
 	}
 }
 
-func accountColumns() []output.Column[apiclient.RunningTotal] {
-	type total = apiclient.RunningTotal
+func accountColumns() []output.Column[reconcile.Account] {
+	type total = reconcile.Account
 	return []output.Column[total]{
-		column("agent_id", func(t total) string { return t.AgentID }),
+		column("agent_id", func(t total) string { return t.Agent }),
 		column("period", func(t total) string { return t.Period }),
-		column("period_start", func(t total) string { return output.Time(t.PeriodStart) }),
+		column("period_start", func(t total) string { return output.Time(t.Start) }),
 		column("unit", func(t total) string { return t.Unit }),
 		column("currency", func(t total) string { return t.Currency }),
-		column("spent", func(t total) string { return t.Spent }),
-		column("budget", func(t total) string { return t.Budget }),
+		column("spent", func(t total) string { return t.Spent.String() }),
+		column("budget", func(t total) string { return t.Budget.String() }),
 		column("events", func(t total) string { return output.Int(t.Events) }),
 		column("event_id", func(t total) string { return t.EventID }),
 		detail("estimated", func(t total) string { return output.YesNo(t.Estimated) }),
@@ -179,16 +180,16 @@ func accountColumns() []output.Column[apiclient.RunningTotal] {
 }
 
 // account gives a part of a key that may be absent.
-func account(k *apiclient.AccountKey, get func(*apiclient.AccountKey) string) string {
+func account(k *reconcile.AccountKey, get func(*reconcile.AccountKey) string) string {
 	if k == nil {
 		return ""
 	}
 	return get(k)
 }
 
-func findingColumns() []output.Column[apiclient.Finding] {
-	type finding = apiclient.Finding
-	type key = apiclient.AccountKey
+func findingColumns() []output.Column[reconcile.Finding] {
+	type finding = reconcile.Finding
+	type key = reconcile.AccountKey
 	differences := func(f finding, get func(field, ledger, theirs string) string) string {
 		var parts []string
 		for _, d := range f.Differences {
@@ -200,11 +201,11 @@ func findingColumns() []output.Column[apiclient.Finding] {
 		status("kind", func(f finding) string { return f.Kind }),
 		column("in", func(f finding) string { return f.In }),
 		column("event_id", func(f finding) string { return f.EventID }),
-		detail("endpoint_id", func(f finding) string { return f.EndpointID }),
-		column("agent_id", func(f finding) string { return account(f.Account, func(k *key) string { return k.AgentID }) }),
+		detail("endpoint_id", func(f finding) string { return f.Endpoint }),
+		column("agent_id", func(f finding) string { return account(f.Account, func(k *key) string { return k.Agent }) }),
 		detail("period", func(f finding) string { return account(f.Account, func(k *key) string { return k.Period }) }),
 		detail("period_start", func(f finding) string {
-			return account(f.Account, func(k *key) string { return output.Time(k.PeriodStart) })
+			return account(f.Account, func(k *key) string { return output.Time(k.Start) })
 		}),
 		detail("unit", func(f finding) string { return account(f.Account, func(k *key) string { return k.Unit }) }),
 		detail("currency", func(f finding) string { return account(f.Account, func(k *key) string { return k.Currency }) }),
@@ -229,19 +230,24 @@ func findingColumns() []output.Column[apiclient.Finding] {
 	}
 }
 
-func adjustmentColumns() []output.Column[apiclient.Adjustment] {
-	type adjustment = apiclient.Adjustment
-	type key = apiclient.AccountKey
+func adjustmentColumns() []output.Column[reconcile.Adjustment] {
+	type adjustment = reconcile.Adjustment
+	type key = reconcile.AccountKey
 	of := func(get func(*key) string) func(adjustment) string {
 		return func(d adjustment) string { return account(d.Account, get) }
 	}
 	return []output.Column[adjustment]{
 		column("event_id", func(d adjustment) string { return d.EventID }),
 		column("event", func(d adjustment) string { return d.Event }),
-		column("timestamp", func(d adjustment) string { return output.Time(d.Timestamp) }),
-		column("received_at", func(d adjustment) string { return output.Time(d.ReceivedAt) }),
-		column("agent_id", of(func(k *key) string { return k.AgentID })),
-		column("spent", func(d adjustment) string { return d.Spent }),
+		column("timestamp", func(d adjustment) string { return output.Time(d.At) }),
+		column("received_at", func(d adjustment) string { return output.Time(d.Received) }),
+		column("agent_id", of(func(k *key) string { return k.Agent })),
+		column("spent", func(d adjustment) string {
+			if d.Spent == nil {
+				return ""
+			}
+			return d.Spent.String()
+		}),
 		column("unit", of(func(k *key) string { return k.Unit })),
 		column("currency", of(func(k *key) string { return k.Currency })),
 		detail("proof", func(d adjustment) string { return strings.Join(d.Proof, " ") }),
