@@ -16,7 +16,7 @@ const (
 	HeaderWebhookID        = "webhook-id"
 	HeaderWebhookTimestamp = "webhook-timestamp"
 	HeaderWebhookSignature = "webhook-signature"
-	// HeaderWebhookReplay marks a request that repeats a delivery which had succeeded; ours, not the standard's.
+	// HeaderWebhookReplay marks what is sent again on purpose, as Delivery.Mark says; ours, not the standard's.
 	HeaderWebhookReplay = "webhook-replay"
 	SchemeV1            = "v1"  // HMAC-SHA256 with a secret that sender and receiver share
 	SchemeV1a           = "v1a" // ed25519: the receiver needs the public key only

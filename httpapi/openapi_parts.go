@@ -178,9 +178,11 @@ func (a *api) documentWebhooks() {
 			"endpoint's secret; several are separated by a space (Standard Webhooks 1.0.0).",
 			"v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="),
 	}
-	replay := header(domain.HeaderWebhookReplay, "Present when the event is sent again after it was confirmed: the "+
-		"delivery's id.", "dlv_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C")
-	replay.Required = false
+	replay := header(domain.HeaderWebhookReplay, "Only on a request that is sent again on purpose, and on each of its "+
+		"attempts: the id of the replay (rpl_…), whether the event was confirmed before or never; or, where a delivery "+
+		"that was confirmed with a 2xx is retried by force, the delivery's (dlv_…). Other retries have none.",
+		"rpl_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C")
+	replay.Required, replay.Schema = false, &huma.Schema{Type: huma.TypeString, Pattern: "^(rpl|dlv)_[A-Za-z0-9_-]+$"}
 	for _, t := range append(domain.BuiltInEventTypes(), domain.OperationalEventTypes()...) {
 		doc.Webhooks[t.Type] = &huma.PathItem{Post: &huma.Operation{
 			OperationID: "webhook-" + t.Type, Summary: t.Description, Tags: []string{"Webhooks"},

@@ -180,6 +180,34 @@ func TestDocumentShowsWhatWeSend(t *testing.T) {
 	}
 }
 
+// TestDocumentDescribesTheMarkThatIsSent: what a replay's attempt carries though nothing was confirmed, and what a
+// retry by force does.
+func TestDocumentDescribesTheMarkThatIsSent(t *testing.T) {
+	t.Parallel()
+	d := theDocument()
+	due := domain.Due{Delivery: "dlv_1", Replay: "rpl_1"}
+	marks := []string{domain.NewDelivery().Mark(due)}
+	again := domain.NewDelivery()
+	again.Evolve(&domain.Record{Stream: domain.DeliveryStream("default", "dlv_1"), Tenant: "default",
+		Fact: &domain.ResponseReceived{Status: 200}})
+	marks = append(marks, again.Mark(domain.Due{Delivery: "dlv_1"}))
+	place := []string{"webhooks", "agent.budget_alert", "post", "parameters"}
+	i := slices.IndexFunc(d.at(place...).([]any), func(p any) bool {
+		return p.(map[string]any)["name"] == domain.HeaderWebhookReplay
+	})
+	header := d.at(place...).([]any)[i].(map[string]any)
+	pattern := regexp.MustCompile(header["schema"].(map[string]any)["pattern"].(string))
+	for _, mark := range append(marks, header["example"].(string)) {
+		prefix, _, _ := strings.Cut(mark, "_")
+		if !pattern.MatchString(mark) || !strings.Contains(header["description"].(string), "("+prefix+"_…)") {
+			t.Errorf("%q is sent, and the document has %v", mark, header)
+		}
+	}
+	if due.Replay = ""; domain.NewDelivery().Mark(due) != "" || header["required"] == true {
+		t.Error("a first attempt is marked")
+	}
+}
+
 // TestEveryReferenceResolves in the document.
 func TestEveryReferenceResolves(t *testing.T) {
 	t.Parallel()
