@@ -119,8 +119,10 @@ type Config struct {
 	// Dispatch decides on this node what is sent next; nil: nothing is, and nothing is said of what waits.
 	Dispatch Dispatch
 	// Egress says where endpoints may be: one whose address is a literal denied one is refused.
-	Egress  delivery.EgressConfig
-	Room    func() error // refuses writes when the disk is nearly full; nil: there is always room
+	Egress delivery.EgressConfig
+	Room   func() error // refuses writes when the disk is nearly full; nil: there is always room
+	// Space is what the disk has free and what must be, in bytes; nil: that is not known.
+	Space   func() (free, low uint64, known bool)
 	Ready   func() error // says why the node can't serve; nil: it can
 	Version string       // of the binary
 	// FollowUps says how what follows from deliveries is doing, for /readyz; nil: nothing is said.
@@ -147,6 +149,9 @@ func (c *Config) validate() error {
 	}
 	if c.Room == nil {
 		c.Room = func() error { return nil }
+	}
+	if c.Space == nil {
+		c.Space = func() (uint64, uint64, bool) { return 0, 0, false }
 	}
 	if c.Ready == nil {
 		c.Ready = func() error { return nil }

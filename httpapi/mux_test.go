@@ -107,13 +107,16 @@ func TestKeysThatOpenNothing(t *testing.T) {
 func TestReadinessAndMetrics(t *testing.T) {
 	t.Parallel()
 	var why error
-	s := newStack(t, func(c *Config) { c.Ready = func() error { return why } })
+	s := newStack(t, func(c *Config) {
+		c.Ready = func() error { return why }
+		c.Space = func() (free, low uint64, known bool) { return 29 << 20, 256 << 20, true }
+	})
 	if h := into[Health](s.call("", "GET", "/readyz", nil).want(200, "")); h.Status != "ok" || h.LedgerID == "" ||
 		h.Disk != "ok" {
 		t.Errorf("ready: %+v", h)
 	}
 	s.full.Store(true)
-	if h := into[Health](s.call("", "GET", "/readyz", nil).want(200, "")); h.Status != "ok" ||
+	if h := into[Health](s.call("", "GET", "/readyz", nil).want(200, "")); h.Status != "reads_only" ||
 		h.Disk != "the disk is nearly full" {
 		t.Errorf("ready on a full disk: %+v", h)
 	}
@@ -122,6 +125,14 @@ func TestReadinessAndMetrics(t *testing.T) {
 		if body := string(a.body); strings.Contains(body, "MiB") || strings.Contains(body, "canary") {
 			t.Errorf("what is free, and where, is for the log: %s", body)
 		}
+	}
+	node := func(key string) Node { return into[Node](s.call(key, "GET", "/v1/node", nil).want(200, "")) }
+	want := Node{Status: "reads_only", Version: "0.0.0-dev", LedgerID: s.api.LedgerID, Disk: "the disk is nearly full"}
+	if n := node(s.key("default", domain.RoleAuditor)); n != want {
+		t.Errorf("a tenant's key is told %+v", n)
+	}
+	if n := node(s.key(platform, domain.RoleAuditor)); n.Space == nil || *n.Space != (Space{29 << 20, 256 << 20}) {
+		t.Errorf("a platform key is told %+v", n)
 	}
 	s.full.Store(false)
 	why = errors.New("the vault is closed")

@@ -27,6 +27,36 @@ type Projection struct {
 func (a *api) registerProjections() {
 	register(a, operation{id: "list-projections", tag: "Projections", summary: "List projections",
 		description: "The read models of this node, and how far they have come."}, a.listProjections)
+	register(a, operation{id: "get-node", tag: "Server", summary: "Say how this node does",
+		description: "Whether it takes events and starts attempts. What its disk has free is shown to platform keys."}, a.getNode)
+}
+
+// Space is what the disk under the ledger, or under the data directory where that is elsewhere, has free.
+type Space struct {
+	Free     uint64 `json:"free_bytes" example:"52428800"`
+	LowWater uint64 `json:"low_water_bytes" doc:"Below it nothing is taken (--low-water)." example:"268435456"`
+}
+
+// Node is how a node does.
+type Node struct {
+	Status   string `json:"status" enum:"ok,reads_only" doc:"reads_only: it takes no event and starts no attempt for now."`
+	Version  string `json:"version" doc:"Of the binary."`
+	LedgerID string `json:"ledger_id,omitempty"`
+	Disk     string `json:"disk" doc:"ok, or why nothing is taken."`
+	Space    *Space `json:"disk_space,omitempty" doc:"Shown to platform keys; absent too where it is not known."`
+}
+
+type nodeOutput struct {
+	Body Node
+}
+
+func (a *api) getNode(_ context.Context, c *caller, _ *struct{}) (*nodeOutput, error) {
+	n := Node{Version: a.Version, LedgerID: a.LedgerID}
+	n.Status, n.Disk = a.takes()
+	if free, low, known := a.Space(); known && c.platform() {
+		n.Space = &Space{Free: free, LowWater: low}
+	}
+	return &nodeOutput{n}, nil
 }
 
 func (a *api) listProjections(_ context.Context, c *caller, _ *struct{}) (*listOutput[Projection], error) {
@@ -56,12 +86,12 @@ func (a *api) rowsPosition() domain.Position {
 	return 0
 }
 
-// Health is the answer of /livez and /readyz when all is well.
+// Health is the answer of /livez and /readyz while requests are answered.
 type Health struct {
-	Status   string `json:"status" example:"ok"`
+	Status   string `json:"status" enum:"ok,reads_only" doc:"reads_only, of /readyz: no event is taken, no attempt starts."`
 	Version  string `json:"version" doc:"Of the binary."`
 	LedgerID string `json:"ledger_id,omitempty" doc:"Which ledger answers."`
-	Disk     string `json:"disk,omitempty" doc:"ok, or why no event is taken and no attempt made for now; of /readyz."`
+	Disk     string `json:"disk,omitempty" doc:"ok, or why nothing is taken; of /readyz."`
 	// FollowUps is about operational events, endpoints to be disabled, cron.delivered and cron.failed.
 	FollowUps string `json:"follow_ups,omitempty" doc:"ok, or how much of what follows from deliveries waits; of /readyz."`
 }
@@ -71,7 +101,8 @@ func (a *api) livez(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, Health{Status: "ok", Version: a.Version})
 }
 
-// readyz says whether this node takes and delivers events: a problem that says why while it can't.
+// readyz says whether requests may be sent to this node: a problem that says why not while it can't answer them. One
+// without room takes no event and starts no attempt, and is ready all the same, for readers; its status says so.
 func (a *api) readyz(w http.ResponseWriter, r *http.Request) {
 	var because []string
 	if err := a.Ready(); err != nil {
@@ -88,25 +119,25 @@ func (a *api) readyz(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Cache-Control", "no-store")
-	h := Health{Status: "ok", Version: a.Version, LedgerID: a.LedgerID, Disk: a.disk()}
+	h := Health{Version: a.Version, LedgerID: a.LedgerID}
+	h.Status, h.Disk = a.takes()
 	if a.FollowUps != nil {
 		h.FollowUps = a.FollowUps()
 	}
 	writeJSON(w, http.StatusOK, h)
 }
 
-// disk says whether there is room, in words that anybody may read. A node without any is ready all the same: it
-// answers, and finishes what it began.
-func (a *api) disk() string {
+// takes says whether events are taken and attempts start, and if not, why, in words that anybody may read.
+func (a *api) takes() (status, why string) {
 	err := a.Room()
 	var refusal *domain.Error
 	switch {
 	case err == nil:
-		return "ok"
+		return "ok", "ok"
 	case errors.As(err, &refusal):
-		return refusal.Detail
+		return "reads_only", refusal.Detail
 	}
-	return "it can't be told; the server's log says why"
+	return "reads_only", "nobody can tell whether there is room; the server's log says why"
 }
 
 // metrics shows the registry to Prometheus.

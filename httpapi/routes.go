@@ -117,6 +117,7 @@ var routes = []route{
 	{"post-cron", "POST", "/in/cron/{token}", scopeToken, nil},
 
 	{"list-projections", "GET", "/v1/projections", scopeNode, readers},
+	{"get-node", "GET", "/v1/node", scopeNode, readers},
 
 	{"livez", "GET", "/livez", scopePublic, nil},
 	{"readyz", "GET", "/readyz", scopePublic, nil},

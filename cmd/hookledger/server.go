@@ -144,6 +144,7 @@ func startServer(ctx context.Context, cfg serverConfig) (_ *server, err error) {
 		return nil, err
 	}
 	store := s.store
+	registry.MustRegister(roomMetrics{store})
 	if s.proj, err = projections.Open(ctx, projections.Config{Dir: filepath.Join(cfg.DataDir, projectionsDir),
 		Store: store, Now: now, Metrics: registry, Logger: s.log, Health: cfg.Health}); err != nil {
 		return nil, err
@@ -193,7 +194,7 @@ func startServer(ctx context.Context, cfg serverConfig) (_ *server, err error) {
 		Store: store, Directory: s.proj.Directory(), Vault: keys, Now: now, Logger: s.log})
 	api := httpapi.Config{Refusals: refusals, Texts: texts, Store: store, Ingest: in, Polls: polls,
 		Projections: s.proj, Replays: again, Vault: keys, Now: now, NewID: newID, Egress: cfg.Egress,
-		Room: store.Room, Ready: s.ready,
+		Room: store.Room, Ready: s.ready, Space: func() (free, low uint64, known bool) { return spaceOf(store) },
 		FollowUps: followUpsLate(following), Version: version, LedgerID: s.LedgerID,
 		Logger: s.log, Registry: registry, HideMetrics: admin != nil}
 	if deliver != nil {

@@ -18,6 +18,10 @@ type serverStatus struct {
 	Server      string                                 `json:"server"`
 	Ready       bool                                   `json:"ready"`
 	Because     string                                 `json:"because,omitempty"` // it is not
+	Takes       bool                                   `json:"takes_events"`
+	Disk        string                                 `json:"disk,omitempty"`
+	Space       *apiclient.Space                       `json:"disk_space,omitempty"`
+	FollowUps   string                                 `json:"follow_ups,omitempty"`
 	Projections []apiclient.Item[apiclient.Projection] `json:"projections,omitempty"`
 	hidden      bool                                   // the read models are not for this key, or there is none
 }
@@ -25,8 +29,9 @@ type serverStatus struct {
 func newStatus(a *app) *cobra.Command {
 	r := &remote{}
 	return withRemote(&cobra.Command{Use: "status", Short: "Say how the server is",
-		Long: "Say how the server is. The exit code is 1 if it is not ready, or not there; for this no key is needed.\n" +
-			"With a platform key also how far the read models are.",
+		Long: "Say how the server is. The exit code is 1 if it is not ready, or not there; for this no key is needed. A\n" +
+			"server whose disk is nearly full takes no event and answers all else: it is ready, and status says what to do.\n" +
+			"With a platform key also how far the read models are, and what the disk has free.",
 		Example: "  hookledger status --server https://hooks.example.com", Args: args(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.connect(r)
@@ -43,10 +48,12 @@ func newStatus(a *app) *cobra.Command {
 
 func readStatus(ctx context.Context, c *apiclient.Client) (*serverStatus, error) {
 	s := &serverStatus{Server: c.Server(), Ready: true}
-	err := c.Get(ctx, "/readyz", nil, nil)
+	var health apiclient.Readiness
+	err := c.Get(ctx, "/readyz", nil, &health)
 	var p *apiclient.Problem
 	switch {
 	case err == nil:
+		s.Takes, s.Disk, s.FollowUps = health.Status == "ok", health.Disk, health.FollowUps
 	case errors.As(err, &p) && p.Status == http.StatusServiceUnavailable:
 		s.Ready, s.Because = false, p.Detail
 	default:
@@ -60,7 +67,46 @@ func readStatus(ctx context.Context, c *apiclient.Client) (*serverStatus, error)
 		return nil, err
 	}
 	s.Projections = page.Data
+	if !s.hidden {
+		return s, readSpace(ctx, c, s)
+	}
 	return s, nil
+}
+
+// readSpace asks for what the disk has free, which servers of before don't say.
+func readSpace(ctx context.Context, c *apiclient.Client, s *serverStatus) error {
+	var n apiclient.Node
+	var p *apiclient.Problem
+	err := c.Get(ctx, "/v1/node", nil, &n)
+	if errors.As(err, &p) && p.Status == http.StatusNotFound {
+		return nil
+	}
+	s.Space = n.Space
+	return err
+}
+
+// disk says what the disk has free, and what to do where that is too little.
+func (s *serverStatus) disk() string {
+	says := s.Disk
+	if s.Space != nil {
+		const mib = 1 << 20
+		says += fmt.Sprintf("; %d MiB are free, %d MiB must be", s.Space.Free/mib, s.Space.LowWater/mib)
+	}
+	if s.Ready && !s.Takes {
+		says += ". Free some disk space, or start serve with a lower --low-water: it goes on by itself once there is room"
+	}
+	return says
+}
+
+// takes says whether events are taken; nothing where nobody knows.
+func (s *serverStatus) takes() string {
+	switch {
+	case !s.Ready:
+		return ""
+	case s.Takes:
+		return output.YesNo(true)
+	}
+	return "no, and no attempt starts; reads go on"
 }
 
 func (a *app) printStatus(s *serverStatus) error {
@@ -72,6 +118,9 @@ func (a *app) printStatus(s *serverStatus) error {
 		column("server", func(s *serverStatus) string { return s.Server }),
 		status("ready", func(s *serverStatus) string { return output.YesNo(s.Ready) }),
 		column("because", func(s *serverStatus) string { return s.Because }),
+		column("takes_events", (*serverStatus).takes),
+		column("disk", (*serverStatus).disk),
+		column("follow_ups", func(s *serverStatus) string { return s.FollowUps }),
 	}, raw, s); err != nil {
 		return err
 	}

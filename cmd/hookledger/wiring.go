@@ -152,31 +152,6 @@ func endStreams(h http.Handler, ending context.Context) http.Handler {
 	})
 }
 
-// roomEvery is how often the store's room is looked at for the log.
-const roomEvery = 5 * time.Second
-
-// watchRoom says in the log when the disk comes to be nearly full or the store to be away, and when it no longer is.
-func (s *server) watchRoom(ctx context.Context) error {
-	tick := time.NewTicker(roomEvery)
-	defer tick.Stop()
-	full := false
-	for {
-		switch err := s.store.Room(); {
-		case err != nil && !full:
-			full = true
-			s.log.Error("no event is taken and no attempt starts", "error", err)
-		case err == nil && full:
-			full = false
-			s.log.Info("there is room again: events are taken, and attempts start")
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return nil
-		}
-	}
-}
-
 func ignoreClosed(err error) error {
 	if errors.Is(err, net.ErrClosed) {
 		return nil

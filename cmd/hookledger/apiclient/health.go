@@ -57,3 +57,21 @@ type HealthChange struct {
 	Reason  string    `json:"reason"`
 	Because []string  `json:"because"`
 }
+
+// Readiness is what a server says of itself to anybody.
+type Readiness struct {
+	Status    string `json:"status"`
+	Disk      string `json:"disk"`
+	FollowUps string `json:"follow_ups"`
+}
+
+// Node is what it says to those with a key; Space is for platform keys.
+type Node struct {
+	Space *Space `json:"disk_space"`
+}
+
+// Space is what its disk has free, and what must be, in bytes.
+type Space struct {
+	Free     uint64 `json:"free_bytes"`
+	LowWater uint64 `json:"low_water_bytes"`
+}
