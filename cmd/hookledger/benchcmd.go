@@ -20,6 +20,7 @@ type benching struct {
 	subjects, dir, cpuProfiles  string
 	store                       storeFlags
 	withReplay, withNeighbour   bool
+	against                     string
 }
 
 func newBench(a *app) *cobra.Command {
@@ -42,6 +43,7 @@ also says how many appends a delivery takes, and compares the store with a bare 
   hookledger bench --pending 1000000
   hookledger bench --with-replay
   hookledger bench --with-failing-neighbour -n 100000
+  hookledger bench --against ./hookledger-of-yesterday -n 40000 --runs 5
   hookledger bench --store eventstore --eventstore 'esdb://127.0.0.1:2113?tls=false'`, Args: args(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.bench(cmd.Context(), f) }}
 	flags := c.Flags()
@@ -55,7 +57,9 @@ also says how many appends a delivery takes, and compares the store with a bare 
 	flags.BoolVar(&f.withReplay, "with-replay", false,
 		"measure the latency of what is posted without and while a replay runs, in turns, and nothing else")
 	flags.BoolVar(&f.withNeighbour, "with-failing-neighbour", false,
-		"measure the latency to a healthy endpoint alone and beside hung and failing ones, and nothing else")
+		"measure the latency to 50 healthy endpoints alone and beside a hung, a slow and a failing one, and nothing else")
+	flags.StringVar(&f.against, "against", "",
+		"another build of hookledger to compare this one with: --runs pairs of runs, each in turn, and their ratios")
 	f.store.add(c)
 	flags.StringVar(&f.dir, "dir", "", "folder for the data directories (default: the one for temporary files)")
 	flags.StringVar(&f.cpuProfiles, "cpu-profiles", "", "folder for a CPU profile of each serve that is started")
@@ -75,6 +79,9 @@ func (a *app) bench(ctx context.Context, f *benching) error {
 	if err != nil {
 		return err
 	}
+	if f.against != "" && (f.pending > 0 || f.withReplay || f.withNeighbour || f.cpuProfiles != "" || store.remote()) {
+		return usage("--against compares the plain measurement only", "leave out the flags of other measurements")
+	}
 	binary, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("find this binary: %w", err)
@@ -89,28 +96,19 @@ func (a *app) bench(ctx context.Context, f *benching) error {
 			return err
 		}
 	}
-	if f.pending > 0 {
-		r, err := bench.RunPending(ctx, cfg)
-		if err != nil {
-			return err
-		}
-		return printFigures(a, r)
+	var r any
+	switch {
+	case f.pending > 0:
+		r, err = bench.RunPending(ctx, cfg)
+	case f.withReplay:
+		r, err = bench.RunReplay(ctx, cfg)
+	case f.withNeighbour:
+		r, err = bench.RunNeighbour(ctx, cfg)
+	case f.against != "":
+		r, err = bench.RunAgainst(ctx, cfg, f.against)
+	default:
+		r, err = bench.Run(ctx, cfg)
 	}
-	if f.withReplay {
-		r, err := bench.RunReplay(ctx, cfg)
-		if err != nil {
-			return err
-		}
-		return printFigures(a, r)
-	}
-	if f.withNeighbour {
-		r, err := bench.RunNeighbour(ctx, cfg)
-		if err != nil {
-			return err
-		}
-		return printFigures(a, r)
-	}
-	r, err := bench.Run(ctx, cfg)
 	if err != nil {
 		return err
 	}

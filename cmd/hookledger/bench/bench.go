@@ -30,7 +30,15 @@ type Config struct {
 	// Say tells a person how it goes.
 	Say func(format string, args ...any)
 
-	profiles int // that were begun
+	profiles int                // that were begun
+	types    func(i int) string // that the endpoint i gets; nil: all
+}
+
+func (c *Config) typeOf(endpoint int) string {
+	if c.types == nil {
+		return "*"
+	}
+	return c.types(endpoint)
 }
 
 // Bar shows progress.

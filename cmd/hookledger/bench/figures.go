@@ -27,8 +27,8 @@ func (t times) ms(percent int) float64 {
 }
 
 // postOne posts an event and gives the time of its ack.
-func (s *stage) postOne(ctx context.Context, client *http.Client, id string) (time.Time, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.api("/v1/events"), bytes.NewReader(s.cfg.post(nil, id)))
+func (s *stage) postOne(ctx context.Context, client *http.Client, body []byte) (time.Time, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.api("/v1/events"), bytes.NewReader(body))
 	if err != nil {
 		return time.Time{}, fmt.Errorf("make a request: %w", err)
 	}

@@ -27,10 +27,15 @@ const (
 )
 
 // post is the body of POST /v1/events.
-func (c *Config) post(b []byte, id string) []byte {
+func (c *Config) post(b []byte, id string) []byte { return c.postOf(b, id, eventType) }
+
+// postOf is post with a type of its own.
+func (c *Config) postOf(b []byte, id, event string) []byte {
 	b = append(b, `{"id":"`...)
 	b = append(b, id...)
-	b = append(b, `","event":"`+eventType+`",`...)
+	b = append(b, `","event":"`...)
+	b = append(b, event...)
+	b = append(b, `",`...)
 	if c.NewSubjects {
 		b = append(b, `"subject":"subject of `...)
 		b = append(b, id...)

@@ -2,48 +2,51 @@ package bench
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
-	"sync/atomic"
+	"strconv"
 	"time"
 )
 
-// NeighbourResult is what RunNeighbour measures: the latency of what goes to a healthy endpoint, alone and beside
-// endpoints that hang and fail.
+// NeighbourResult is what RunNeighbour measures: the latency of what goes to healthy endpoints, alone and beside one
+// that hangs, one that is slow, and one that fails with a great backlog.
 type NeighbourResult struct {
-	Pending   int     `json:"neighbours_pending"`  // deliveries that the neighbours were given, half of them each
-	Attempts  int64   `json:"neighbours_attempts"` // that they got meanwhile
-	AloneP50  float64 `json:"latency_p50_ms"`      // ack to arrival, at 50 events a second
+	AloneP50  float64 `json:"latency_p50_ms"` // ack to arrival
 	AloneP99  float64 `json:"latency_p99_ms"`
 	BesideP50 float64 `json:"latency_with_p50_ms"` // with the neighbours
 	BesideP99 float64 `json:"latency_with_p99_ms"`
 	Ratio     float64 `json:"p99_ratio"`
-	Moved     float64 `json:"p99_moved_ms"`         // by so much
-	FsyncP99  float64 `json:"fsync_p99_ms"`         // of the same disk, with nothing else going on
-	Held      bool    `json:"within_bounds"`        // a factor of 2, or 100 ms
-	Hung      int     `json:"hung_endpoints"`       // of the neighbours
-	Failing   int     `json:"failing_endpoints"`    // likewise
-	Healthy   int     `json:"measured_events_each"` // events of each measurement
+	Moved     float64 `json:"p99_moved_ms"`  // by so much
+	Held      bool    `json:"within_bounds"` // a factor of 2, or 100 ms
+	FsyncP99  float64 `json:"fsync_p99_ms"`  // of the same disk, with nothing else going on
+
+	Healthy  int              `json:"healthy_endpoints"`
+	Rate     int              `json:"healthy_events_per_s"` // to all of them
+	Events   int              `json:"measured_events_each"` // of each measurement
+	Pending  map[string]int   `json:"neighbours_pending"`   // deliveries due when the measurement began
+	Attempts map[string]int64 `json:"neighbours_attempts"`  // that they got until it ended
 }
 
-// Neighbours of the endpoint that is measured.
+// The healthy endpoints, each with a type of its own, and their neighbours.
 const (
-	neighbourType   = "cron.completed"
-	neighbourData   = `{"jobId":"job_1","runId":"run_1"}`
-	neighboursHung  = 4
-	neighboursFail  = 4
-	neighbourEvents = 1000 // of each measurement
+	healthyEndpoints = 50
+	healthyRate      = 500   // events a second, to all of them
+	healthyEvents    = 10000 // of each measurement, and fewer beside a small backlog
+	slowAnswer       = 2 * time.Second
+	// hungPending is what the endpoints that hang and that are slow are given: much more than may be under way.
+	hungPending = 1000
 )
 
-// RunNeighbour measures what endpoints that hang and fail, with a great backlog, do to a healthy one.
+func healthyType(i int) string { return "bench.healthy" + strconv.Itoa(i%healthyEndpoints) }
+
+// RunNeighbour measures what an endpoint that hangs, a slow one and one that fails with N deliveries due do to healthy
+// ones under load. The server has its defaults but for the breaker, which would let the neighbours rest: they go on.
 func RunNeighbour(ctx context.Context, cfg Config) (_ *NeighbourResult, err error) {
 	cfg.defaults()
-	cfg.Endpoints = 1
+	cfg.Endpoints, cfg.types = healthyEndpoints, healthyType
 	dir, err := os.MkdirTemp(cfg.Dir, "hookledger-bench-")
 	if err != nil {
 		return nil, fmt.Errorf("make a directory for the data: %w", err)
@@ -53,7 +56,9 @@ func RunNeighbour(ctx context.Context, cfg Config) (_ *NeighbourResult, err erro
 	if err != nil {
 		return nil, err
 	}
-	s, err := cfg.stage(ctx, filepath.Join(dir, "neighbour"))
+	events := max(100, min(healthyEvents, cfg.N/10))
+	const noBreaker = "--breaker-failures=0"
+	s, err := cfg.stage(ctx, filepath.Join(dir, "neighbour"), noBreaker)
 	if err != nil {
 		return nil, err
 	}
@@ -66,44 +71,65 @@ func RunNeighbour(ctx context.Context, cfg Config) (_ *NeighbourResult, err erro
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, sick.close()) }()
-	if err := s.onlyOwnType(ctx); err != nil {
-		return nil, err
+	for i := range healthyEndpoints {
+		if err := s.addType(ctx, healthyType(i)); err != nil {
+			return nil, err
+		}
 	}
-	if _, err := s.steadyLatency(ctx, "warm-", 100); err != nil {
-		return nil, err
-	}
-	alone, err := s.steadyLatency(ctx, "alone-", neighbourEvents)
+	alone, err := s.healthyLatency(ctx, "alone", events)
 	if err != nil {
 		return nil, err
 	}
-	cfg.Say("alone: ack to arrival at %d/s: p50 %.2f ms, p99 %.2f ms", cfg.latencyRate(), alone.ms(50), alone.ms(99))
-	if err := s.addSick(ctx, sick); err != nil {
+	cfg.Say("%d healthy endpoints alone: ack to arrival at %d/s: p50 %.2f ms, p99 %.2f ms", healthyEndpoints, healthyRate,
+		alone.ms(50), alone.ms(99))
+	if err := s.restart(ctx, "--deliver=false"); err != nil {
 		return nil, err
 	}
-	before := sick.attempts()
-	beside, err := s.steadyLatency(ctx, "beside-", neighbourEvents)
+	pending, err := s.addSick(ctx, sick)
 	if err != nil {
 		return nil, err
 	}
-	out := &NeighbourResult{Pending: cfg.N, Attempts: sick.attempts() - before, AloneP50: alone.ms(50),
-		AloneP99: alone.ms(99), BesideP50: beside.ms(50), BesideP99: beside.ms(99), FsyncP99: fsync.ms(99),
-		Hung: neighboursHung, Failing: neighboursFail, Healthy: neighbourEvents}
+	if err := s.restart(ctx, noBreaker); err != nil {
+		return nil, err
+	}
+	beside, err := s.healthyLatency(ctx, "beside", events)
+	if err != nil {
+		return nil, err
+	}
+	out := &NeighbourResult{AloneP50: alone.ms(50), AloneP99: alone.ms(99), BesideP50: beside.ms(50),
+		BesideP99: beside.ms(99), FsyncP99: fsync.ms(99), Healthy: healthyEndpoints, Rate: healthyRate, Events: events,
+		Pending: pending, Attempts: sick.attempts()}
 	out.Ratio, out.Moved = out.BesideP99/out.AloneP99, out.BesideP99-out.AloneP99
 	out.Held = out.Ratio <= 2 || out.Moved <= 100
-	cfg.Say("beside %d endpoints that hang and %d that fail, with %d deliveries pending: p50 %.2f ms, p99 %.2f ms",
-		neighboursHung, neighboursFail, cfg.N, out.BesideP50, out.BesideP99)
+	for name, n := range out.Attempts {
+		if n == 0 {
+			return nil, fmt.Errorf("the endpoint that is %s got nothing meanwhile: nothing was measured beside it", name)
+		}
+	}
+	cfg.Say("beside neighbours with deliveries due (%s), which got %s attempts: p50 %.2f ms, p99 %.2f ms",
+		sick.each(func(name string) int64 { return int64(pending[name]) }),
+		sick.each(func(name string) int64 { return out.Attempts[name] }), out.BesideP50, out.BesideP99)
 	return out, nil
 }
 
-// steadyLatency is from the ack to the arrival, at a steady rate.
-func (s *stage) steadyLatency(ctx context.Context, prefix string, events int) (times, error) {
-	acked, err := s.steady(ctx, prefix, events)
-	if err != nil {
-		return nil, err
+// healthyLatency is from the ack to the arrival, at a steady rate; before it is measured, connections are made.
+func (s *stage) healthyLatency(ctx context.Context, name string, events int) (times, error) {
+	acked := map[string][]time.Time{}
+	for _, part := range []struct {
+		prefix string
+		events int
+	}{{name + "-warm-", min(healthyRate, events)}, {name + "-", events}} {
+		var err error
+		acked[part.prefix], err = s.paced(ctx, part.events, healthyRate, func(i int) []byte {
+			return s.cfg.postOf(nil, fmt.Sprint(part.prefix, i), healthyType(i))
+		})
+		if err != nil {
+			return nil, err
+		}
 	}
 	deadline := time.Now().Add(time.Minute)
 	for {
-		took, err := s.arrivals(ctx, prefix, acked)
+		took, err := s.arrivals(ctx, name+"-", acked[name+"-"])
 		if err == nil || time.Now().After(deadline) {
 			return took, err
 		}
@@ -113,105 +139,56 @@ func (s *stage) steadyLatency(ctx context.Context, prefix string, events int) (t
 	}
 }
 
-// onlyOwnType lets the endpoint that is measured get what is measured, and nothing of its neighbours'.
-func (s *stage) onlyOwnType(ctx context.Context) error {
-	var list struct {
-		Data []struct {
-			ID string `json:"id"`
-		} `json:"data"`
-	}
-	if _, err := s.call(ctx, http.MethodGet, s.api("/v1/endpoints"), nil, &list); err != nil {
-		return fmt.Errorf("list the endpoints: %w", err)
-	}
-	patch := []byte(`{"event_types":["` + eventType + `"]}`)
-	for _, e := range list.Data {
-		if _, err := s.call(ctx, http.MethodPatch, s.api("/v1/endpoints/"+e.ID), patch, nil); err != nil {
-			return fmt.Errorf("change an endpoint: %w", err)
-		}
+func (s *stage) addType(ctx context.Context, name string) error {
+	body := []byte(`{"type":"` + name + `"}`)
+	if _, err := s.call(ctx, http.MethodPost, s.api("/v1/event-types"), body, nil); err != nil {
+		return fmt.Errorf("register %s: %w", name, err)
 	}
 	return nil
 }
 
-// addSick registers the neighbours and gives them N deliveries in all.
-func (s *stage) addSick(ctx context.Context, sick *sickReceivers) error {
-	urls := []string{sick.hung.Addr().String(), sick.failing.Addr().String()}
-	for i := range neighboursHung + neighboursFail {
-		url := urls[0]
-		if i >= neighboursHung {
-			url = urls[1]
+// addSick registers the neighbours and gives each its deliveries; it says how many.
+func (s *stage) addSick(ctx context.Context, sick *sickReceivers) (map[string]int, error) {
+	pending := map[string]int{failing: s.cfg.N, hung: min(hungPending, s.cfg.N), slow: min(hungPending, s.cfg.N)}
+	for _, name := range sick.names() {
+		event := "bench." + name
+		if err := s.addType(ctx, event); err != nil {
+			return nil, err
 		}
-		body, err := json.Marshal(map[string]any{"url": fmt.Sprintf("http://%s/n/%d", url, i),
-			"event_types": []string{neighbourType}})
-		if err != nil {
-			return fmt.Errorf("encode an endpoint: %w", err)
-		}
+		body := []byte(`{"url":"` + sick.url(name) + `","event_types":["` + event + `"]}`)
 		if _, err := s.call(ctx, http.MethodPost, s.api("/v1/endpoints"), body, nil); err != nil {
-			return fmt.Errorf("register a neighbour: %w", err)
+			return nil, fmt.Errorf("register a neighbour: %w", err)
+		}
+		if err := s.postMany(ctx, name, event, pending[name]); err != nil {
+			return nil, err
 		}
 	}
+	return pending, nil
+}
+
+// postMany posts so many events of a type, in batches.
+func (s *stage) postMany(ctx context.Context, prefix, event string, events int) error {
 	const batch = 500
-	left := max(1, s.cfg.N/(neighboursHung+neighboursFail))
-	for left > 0 {
-		n := min(batch, left)
-		left -= n
-		events := make([]map[string]any, n)
-		for i := range events {
-			events[i] = map[string]any{"event": neighbourType, "data": json.RawMessage(neighbourData)}
-		}
-		body, err := json.Marshal(events)
-		if err != nil {
-			return fmt.Errorf("encode the neighbours' events: %w", err)
+	bar := s.cfg.Bar(event, int64(events))
+	defer bar.Done()
+	for from := 0; from < events; from += batch {
+		body := []byte{'['}
+		for i := from; i < min(from+batch, events); i++ {
+			if i > from {
+				body = append(body, ',')
+			}
+			body = s.cfg.postOf(body, prefix+"-"+strconv.Itoa(i), event)
 		}
 		var answer struct {
 			Refused int `json:"refused"`
 		}
-		if _, err := s.call(ctx, http.MethodPost, s.api("/v1/events/batch"), body, &answer); err != nil {
+		if _, err := s.call(ctx, http.MethodPost, s.api("/v1/events/batch"), append(body, ']'), &answer); err != nil {
 			return fmt.Errorf("post the neighbours' events: %w", err)
 		}
 		if answer.Refused > 0 {
-			return errors.New("the neighbours' events were refused: this binary's " + neighbourType + " has another schema")
+			return fmt.Errorf("%d events of %s were refused", answer.Refused, event)
 		}
+		bar.Set(int64(min(from+batch, events)))
 	}
 	return nil
-}
-
-// sickReceivers take requests and never answer, or answer 500.
-type sickReceivers struct {
-	hung, failing net.Listener
-	servers       []*http.Server
-	count         atomic.Int64
-}
-
-func startSick(ctx context.Context) (*sickReceivers, error) {
-	r := &sickReceivers{}
-	for _, at := range []struct {
-		listener *net.Listener
-		handler  http.HandlerFunc
-	}{
-		{&r.hung, func(w http.ResponseWriter, req *http.Request) { r.count.Add(1); <-req.Context().Done() }},
-		{&r.failing, func(w http.ResponseWriter, _ *http.Request) {
-			r.count.Add(1)
-			w.WriteHeader(http.StatusInternalServerError)
-		}},
-	} {
-		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("listen for the neighbours: %w", err), r.close())
-		}
-		*at.listener = l
-		server := &http.Server{Handler: at.handler, ReadHeaderTimeout: time.Minute}
-		r.servers = append(r.servers, server)
-		go func() { _ = server.Serve(l) }() // until close
-	}
-	return r, nil
-}
-
-func (r *sickReceivers) attempts() int64 { return r.count.Load() }
-
-func (r *sickReceivers) close() error {
-	var err error
-	for _, s := range r.servers {
-		err = errors.Join(err, s.Close())
-	}
-	return err
 }

@@ -99,7 +99,8 @@ func (s *stage) register(ctx context.Context) error {
 	var lines bytes.Buffer
 	for i := range s.cfg.Endpoints {
 		path := fmt.Sprintf("/e/%d", i)
-		body, err := json.Marshal(map[string]any{"url": "http://" + s.receiveAddr + path, "event_types": []string{"*"}})
+		body, err := json.Marshal(map[string]any{"url": "http://" + s.receiveAddr + path,
+			"event_types": []string{s.cfg.typeOf(i)}})
 		if err != nil {
 			return fmt.Errorf("encode an endpoint: %w", err)
 		}

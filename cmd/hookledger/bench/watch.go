@@ -143,7 +143,11 @@ func (s *stage) latency(ctx context.Context, prefix string) (times, error) {
 
 // steady publishes so many events at a steady rate, and gives the time of each ack.
 func (s *stage) steady(ctx context.Context, prefix string, events int) ([]time.Time, error) {
-	rate := s.cfg.latencyRate()
+	return s.paced(ctx, events, s.cfg.latencyRate(), func(i int) []byte { return s.cfg.post(nil, fmt.Sprint(prefix, i)) })
+}
+
+// paced posts so many bodies, rate of them a second, and gives the time of each ack.
+func (s *stage) paced(ctx context.Context, events, rate int, body func(i int) []byte) ([]time.Time, error) {
 	client, done := loader(16)
 	defer done()
 	bar := s.cfg.Bar("latency", int64(events))
@@ -158,7 +162,7 @@ func (s *stage) steady(ctx context.Context, prefix string, events int) ([]time.T
 			return nil, err
 		}
 		all.Go(func() {
-			acked[i], errs[i] = s.postOne(ctx, client, fmt.Sprint(prefix, i))
+			acked[i], errs[i] = s.postOne(ctx, client, body(i))
 			bar.Add(1)
 		})
 	}
