@@ -4,6 +4,7 @@ GO            ?= go
 TOOLS         ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/hookledger-tools
 GOLANGCI      := 2.15.0
 REDOCLY       := 2.77.0
+CHROMIUM      ?= chromium
 N8N           ?= 2.41.1
 N8N_NODE      := 24.21.0
 N8N_DIR        = $(TOOLS)/n8n-$(N8N)
@@ -19,7 +20,7 @@ ESDB          ?= 127.0.0.1:22113
 FUZZTIME      ?= 60s
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test race lint vet kill kill-eventstore id-race faults simulate replay mutants fuzz bench bench-pages bench-eventstore verify n8n profile openapi golden ci clean
+.PHONY: help build demo test race lint vet kill kill-eventstore id-race faults simulate replay mutants fuzz bench bench-pages bench-eventstore verify docs-page n8n profile openapi golden ci clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -93,6 +94,9 @@ verify: ## verify what a real server sends: v1 with the npm package of Standard 
 	mkdir -p $(TOOLS)/node && cp docs/examples/node/*.mjs docs/examples/node/package*.json $(TOOLS)/node/
 	cd $(TOOLS)/node && npm ci --silent --no-audit --no-fund
 	HOOKLEDGER_NODE=$(TOOLS)/node $(GO) test -count=1 -run TestWhatIsSentVerifies -v .
+
+docs-page: ## open /docs of a real server in Chromium, which must be in PATH (Debian: apt-get install chromium)
+	HOOKLEDGER_CHROMIUM=$(CHROMIUM) $(GO) test -count=1 -run TestDocsPageInChromium -v .
 
 n8n: $(N8N_DIR)/installed ## send to the workflow of docs/n8n.md in a real n8n, version N8N, installed the first time: 3 GB
 	HOOKLEDGER_N8N=$(N8N_DIR)/node_modules/.bin/n8n $(GO) test -count=1 -timeout=30m -run TestInARealN8N -v .
