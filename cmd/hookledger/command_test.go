@@ -18,6 +18,13 @@ import (
 	"hookledger/domain"
 )
 
+// A test that waits asks so often, and so many times: a minute of questions. Time alone decides nothing, for a machine
+// that stands still asks none.
+const (
+	questionEvery = 10 * time.Millisecond
+	questions     = 6000
+)
+
 // watched is a writer that a test waits on.
 type watched struct {
 	mu      sync.Mutex
@@ -46,9 +53,9 @@ func (w *watched) String() string {
 func (w *watched) await(t *testing.T, pattern string) string {
 	t.Helper()
 	re := regexp.MustCompile(pattern)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	for {
+	tick := time.NewTicker(questionEvery)
+	defer tick.Stop()
+	for asked := 0; asked < questions; {
 		w.mu.Lock()
 		m, changed := re.FindStringSubmatch(w.buf.String()), w.changed
 		w.mu.Unlock()
@@ -57,10 +64,12 @@ func (w *watched) await(t *testing.T, pattern string) string {
 		}
 		select {
 		case <-changed:
-		case <-ctx.Done():
-			t.Fatalf("no %s in:\n%s", pattern, w)
+		case <-tick.C:
+			asked++
 		}
 	}
+	t.Fatalf("no %s in:\n%s", pattern, w)
+	return ""
 }
 
 // running is a command that runs until it is ended.
@@ -86,13 +95,17 @@ func runInBackground(t *testing.T, env []string, args ...string) *running {
 func (r *running) ended(t *testing.T) int {
 	t.Helper()
 	r.end()
-	select {
-	case code := <-r.code:
-		return code
-	case <-time.After(time.Minute):
-		t.Fatalf("it does not end:\n%s", r.err)
-		return -1
+	tick := time.NewTicker(questionEvery)
+	defer tick.Stop()
+	for range questions {
+		select {
+		case code := <-r.code:
+			return code
+		case <-tick.C:
+		}
 	}
+	t.Fatalf("it does not end:\n%s", r.err)
+	return -1
 }
 
 func TestReceiveVerifiesAndPrints(t *testing.T) {
