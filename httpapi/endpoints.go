@@ -77,7 +77,8 @@ func (a *api) registerEndpoints() {
 	register(a, operation{id: "update-endpoint", tag: "Endpoints", summary: "Change an endpoint",
 		description: mergePatchDoc, document: patchOf[EndpointConfig](a, "EndpointPatch")}, a.updateEndpoint)
 	register(a, operation{id: "delete-endpoint", tag: "Endpoints", summary: "Delete an endpoint",
-		status: http.StatusNoContent, description: "It ends all its deliveries that are not in flight."}, a.deleteEndpoint)
+		status: http.StatusNoContent, description: "It ends all its deliveries that are not in flight, and lists say so from the " +
+			"answer on."}, a.deleteEndpoint)
 	a.registerSigning()
 	register(a, operation{id: "enable-endpoint", tag: "Endpoints", summary: "Enable an endpoint",
 		description: "Its deliveries that were held go on."}, a.enableEndpoint)

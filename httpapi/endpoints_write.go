@@ -321,10 +321,25 @@ func (a *api) decideEndpoint(ctx context.Context, c *caller, id string,
 }
 
 func (a *api) deleteEndpoint(ctx context.Context, c *caller, in *endpointPath) (*struct{}, error) {
-	_, err := a.changeEndpoint(ctx, c, in.ID, func(e *domain.Endpoint, _ domain.Stamp) ([]domain.Fact, error) {
+	_, done, err := a.decideEndpoint(ctx, c, in.ID, func(e *domain.Endpoint, _ domain.Stamp) ([]domain.Fact, error) {
 		return e.Remove()
 	})
-	return nil, err
+	if err != nil {
+		return nil, err
+	}
+	return nil, a.ended(ctx, done.Position)
+}
+
+// ended waits until nothing shows any more what was removed at the position, its deliveries included. Where the rows
+// take too long the answer is given nevertheless: it is removed.
+func (a *api) ended(ctx context.Context, since domain.Position) error {
+	if err := a.configAt(ctx, since); err != nil {
+		return err
+	}
+	if err := a.rowsAt(ctx, since); err != nil && !errors.Is(err, errBehind) {
+		return err
+	}
+	return nil
 }
 
 func (a *api) enableEndpoint(ctx context.Context, c *caller, in *endpointPath) (*endpointOutput, error) {
