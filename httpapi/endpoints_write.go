@@ -320,9 +320,22 @@ func (a *api) decideEndpoint(ctx context.Context, c *caller, id string,
 	return e, done, err
 }
 
-func (a *api) deleteEndpoint(ctx context.Context, c *caller, in *endpointPath) (*struct{}, error) {
+type deleteEndpointInput struct {
+	ID      string `path:"id" maxLength:"128" doc:"The endpoint's id." example:"ep_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C"`
+	IfMatch string `header:"If-Match" doc:"The revision that is to be deleted; another one is left, and answered 412."`
+}
+
+func (a *api) deleteEndpoint(ctx context.Context, c *caller, in *deleteEndpointInput) (*struct{}, error) {
+	expected, err := parseIfMatch(in.IfMatch)
+	if err != nil {
+		return nil, err
+	}
 	_, done, err := a.decideEndpoint(ctx, c, in.ID, func(e *domain.Endpoint, _ domain.Stamp) ([]domain.Fact, error) {
-		return e.Remove()
+		facts, err := e.Remove()
+		if err == nil {
+			err = atRevision(expected, e.Revision, "endpoint")
+		}
+		return facts, err
 	})
 	if err != nil {
 		return nil, err

@@ -15,8 +15,8 @@ type guardedMux struct {
 	*http.ServeMux
 	api      *api
 	requests *prometheus.CounterVec
-	guarded  map[string]bool            // patterns
-	queries  map[string]map[string]bool // by pattern: what may stand in the query
+	guarded  map[string]bool   // patterns
+	takes    map[string]*taken // by pattern
 }
 
 func newGuardedMux(a *api) *guardedMux {
@@ -71,7 +71,7 @@ func (m *guardedMux) guard(pattern string, handler func(http.ResponseWriter, *ht
 				return
 			}
 		}
-		if !m.api.refuseQuery(w, r, rt, &c) {
+		if !m.api.refuseUnread(w, r, rt, &c) {
 			handler(w, r, &c)
 		}
 	}))

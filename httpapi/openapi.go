@@ -53,7 +53,7 @@ func build(cfg Config) (*api, error) {
 			return nil, fmt.Errorf("httpapi: the route %s has no handler", rt.pattern())
 		}
 	}
-	a.mux.queries = a.documentedQueries()
+	a.mux.takes = a.documentedInputs()
 	a.documentWebhooks()
 	if err := a.addDescriptions(); err != nil {
 		return nil, err
@@ -150,7 +150,7 @@ func errorsOf(rt *route) []int {
 	if rt.takesEvents() {
 		out = append(out, http.StatusTooManyRequests)
 	}
-	if rt.method == http.MethodPatch {
+	if rt.method == http.MethodPatch || rt.id == "delete-endpoint" || rt.id == "delete-source" {
 		out = append(out, http.StatusPreconditionFailed)
 	}
 	return append(out, http.StatusServiceUnavailable)

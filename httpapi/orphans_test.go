@@ -285,7 +285,7 @@ func TestWhatASourceLetsGoOfIsDestroyed(t *testing.T) {
 	s.holds(false, first...)
 	s.holds(true, second...)
 	ctx, store.leave = context.WithCancel(t.Context())
-	_, _ = s.api.deleteSource(ctx, by, &sourcePath{ID: src.ID})
+	_, _ = s.api.deleteSource(ctx, by, &deleteSourceInput{ID: src.ID})
 	s.holds(false, second...)
 	if len(first) != 1 || len(second) != 1 || first[0] == second[0] {
 		t.Errorf("the credentials: %v, then %v", first, second)

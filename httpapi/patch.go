@@ -113,6 +113,9 @@ func patchOf[T any](a *api, name string) func(*huma.Operation) {
 
 func etag(r domain.Revision) string { return `"` + strconv.FormatInt(int64(r), 10) + `"` }
 
+// headerIfMatch names the revision that a change is based on.
+const headerIfMatch = "If-Match"
+
 // parseIfMatch reads a revision, with or without quotes; none and "*" match any.
 func parseIfMatch(s string) (*domain.Revision, error) {
 	s = strings.TrimSpace(s)

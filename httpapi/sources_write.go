@@ -348,13 +348,26 @@ func (a *api) decideSource(ctx context.Context, c *caller, id string,
 	return s, done, err
 }
 
-func (a *api) deleteSource(ctx context.Context, c *caller, in *sourcePath) (*struct{}, error) {
+type deleteSourceInput struct {
+	ID      string `path:"id" maxLength:"128" doc:"The source's id." example:"src_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C"`
+	IfMatch string `header:"If-Match" doc:"The revision that is to be removed; another one is left, and answered 412."`
+}
+
+func (a *api) deleteSource(ctx context.Context, c *caller, in *deleteSourceInput) (*struct{}, error) {
+	expected, err := parseIfMatch(in.IfMatch)
+	if err != nil {
+		return nil, err
+	}
 	var old domain.VaultRef
 	_, done, err := a.decideSource(ctx, c, in.ID, func(s *domain.Source) ([]domain.Fact, error) {
 		if s.Config.Poll != nil {
 			old = s.Config.Poll.Credentials
 		}
-		return s.Remove()
+		facts, err := s.Remove()
+		if err == nil {
+			err = atRevision(expected, s.Revision, "source")
+		}
+		return facts, err
 	})
 	if err != nil {
 		return nil, err

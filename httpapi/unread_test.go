@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -33,7 +34,7 @@ func TestNoQueryParameterIsPassedOver(t *testing.T) {
 			continue
 		}
 		refused(rt, "dry_run=true", "query.dry_run")
-		for name, list := range s.api.mux.queries[rt.pattern()] {
+		for name, list := range s.api.mux.takes[rt.pattern()].query {
 			if name != "cursor" {
 				refused(rt, name+"=", "query."+name)
 			}
@@ -73,4 +74,37 @@ func TestAnEventRefusedForItsQueryIsCounted(t *testing.T) {
 	if len(list.Data) != 1 || list.Data[0].Count != 2 || list.Data[0].Reason != "invalid_request" {
 		t.Errorf("%+v", list.Data)
 	}
+}
+
+// TestNoBodyAndNoPreconditionIsPassedOver walks the table: a route without a body refuses one that says something, and
+// one that has no revision refuses If-Match, before anything is done.
+func TestNoBodyAndNoPreconditionIsPassedOver(t *testing.T) {
+	t.Parallel()
+	s := newStack(t)
+	key, th := s.key("default", domain.RoleAdmin), s.thingsOf("default")
+	head := s.store.Head()
+	for i := range routes {
+		rt := &routes[i]
+		takes := s.api.mux.takes[rt.pattern()]
+		if takes == nil || rt.method == http.MethodGet || rt.scope == scopePlatform {
+			continue
+		}
+		if !takes.body {
+			p := into[Problem](s.call(key, rt.method, th.path(rt), `{"reason":"canary"}`).want(400, "invalid_request"))
+			if len(p.Errors) != 1 || p.Errors[0].Location != "body.reason" || strings.Contains(p.Detail, "canary") {
+				t.Errorf("%s: %+v", rt.pattern(), p)
+			}
+			s.call(key, rt.method, th.path(rt), `because`).want(400, "invalid_request")
+		}
+		if takes.ifMatch {
+			s.call(key, rt.method, th.path(rt), bodyOf(rt), headerIfMatch, `"99"`).want(412, "revision_conflict")
+		} else {
+			s.call(key, rt.method, th.path(rt), bodyOf(rt), headerIfMatch, `"99"`).want(400, "invalid_if_match")
+		}
+	}
+	if s.store.Head() != head {
+		t.Error("something was done")
+	}
+	s.call(key, "POST", "/v1/endpoints/"+th.endpoint+"/disable", ` {} `).want(200, "")
+	s.call(key, "DELETE", "/v1/endpoints/"+th.endpoint, nil, headerIfMatch, `"1"`).want(204, "")
 }
