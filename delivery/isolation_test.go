@@ -105,8 +105,9 @@ func TestSemantics_SickEndpointsDelayNobody(t *testing.T) {
 	})
 }
 
-// TestSemantics_AfterAnOutageSlowEndpointsDelayNobody: the backlogs of one that hangs and one that is slow are as late as
-// another's, and leave it places in the half that all of them share: it drains as its own attempts end, and not as theirs.
+// TestSemantics_AfterAnOutageSlowEndpointsDelayNobody: the backlogs of one that hangs and one that is slow are as late
+// as another's, and leave it places in the half that all of them share: it drains as its own attempts end, and not as
+// theirs.
 func TestSemantics_AfterAnOutageSlowEndpointsDelayNobody(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -94,8 +94,8 @@ func (s *lanes) rest(l *lane, now time.Time, wait time.Duration) {
 	heap.Push(&s.timed, l)
 }
 
-// take takes a due delivery. While the lane may have no more late ones, only others are taken; late says then that there
-// were none, and that late ones wait.
+// take takes a due delivery. While the lane may have no more late ones, only others are taken; late says then that
+// there were none, and that late ones wait.
 func (s *lanes) take(l *lane, now time.Time) (d domain.Due, late, ok bool) {
 	if l.isReplay() || !s.lateFull(l.late) {
 		d, ok = s.backlog.Take(l.key, now)
@@ -105,8 +105,8 @@ func (s *lanes) take(l *lane, now time.Time) (d domain.Due, late, ok bool) {
 }
 
 // lateFull says that a lane with so many late ones in flight may have no more: late deliveries have half of the window,
-// and of it a lane leaves a part to others. Or else one that hangs and one that is slow keep those of all the others from
-// going on.
+// and of it a lane leaves a part to others. Or else one that hangs and one that is slow keep those of all the others
+// from going on.
 func (s *lanes) lateFull(inFlight int) bool { return inFlight >= greed*(s.lateShare()-s.lateInFlight) }
 
 // began counts an attempt, and ended takes it out again.
