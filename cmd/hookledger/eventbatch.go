@@ -216,7 +216,8 @@ func (b *batchSender) brokeOff(why error) error {
 	}
 	b.a.note("sent %d%s events; go on with the same command%s", b.before, of, behind)
 	if apiclient.CodeOf(why) == "unreachable" && !errors.Is(why, syscall.ECONNREFUSED) && len(b.pending) > 0 {
-		b.a.note("up to %d behind them may have been taken as well: those with an id of their own can be sent again", len(b.pending))
+		b.a.note("up to %d behind them may have been taken as well: those with an id of their own can be sent again",
+			len(b.pending))
 	}
 	taken := 0
 	for i, p := range b.pending {

@@ -69,8 +69,8 @@ With one event alone it does not wait: the error says when to repeat it.`,
 	f.StringVar(&s.key, "idempotency-key", "", "makes the request repeatable where the event has no id")
 	f.IntVar(&s.batch, "batch", 500, "events of a request, 1 to 1000, where there are many")
 	f.IntVar(&s.skip, "skip", 0, "begin behind so many events of FILE, which were sent already")
-	f.DurationVar(&s.wait, "wait", patience, "how long to wait in a row, without an event taken, where the server says to "+
-		"send the rest later; 0s: not at all")
+	f.DurationVar(&s.wait, "wait", patience, "how long to wait in a row, without an event taken, where the server says "+
+		"to send the rest later; 0s: not at all")
 	return c
 }
 

@@ -58,7 +58,8 @@ the same --as-of, it has the same digest.`,
 	flags.StringSliceVar(&f.endpoints, "endpoint-id", nil, "only deliveries to this endpoint")
 	flags.StringSliceVar(&f.agents, "agent-id", nil, "only events of this agent")
 	flags.StringVar(&f.billing, "billing", "", "compare with billing's file; - for stdin")
-	flags.StringVar(&f.receiver, "receiver", "", "compare with the list of webhook-ids of the one --endpoint-id; - for stdin")
+	flags.StringVar(&f.receiver, "receiver", "",
+		"compare with the list of webhook-ids of the one --endpoint-id; - for stdin")
 	flags.StringVar(&f.agenfleet, "agenfleet", "", "compare with the costs that this source has read")
 	flags.StringVar(&f.format, "format", "", "of the file: csv or ndjson (default: by its name, else csv)")
 	flags.StringVar(&f.numbers, "numbers", "", "look for gaps in a producer's numbers: SOURCE:FROM-TO")
