@@ -218,7 +218,8 @@ func TestBenchInEventStoreDB(t *testing.T) {
 		t.Errorf("%v appends a delivery, with two of each event", got["appends_per_delivery"])
 	}
 	for _, name := range []string{"adapter_appends_per_s", "client_appends_per_s", "adapter_ratio"} {
-		if v, ok := got[name].(float64); !ok || v <= 0 {
+		// On a busy machine an event may arrive before the client has read its ack: a latency may be below 0.
+		if v, ok := got[name].(float64); !ok || v == 0 || v < 0 && !strings.HasPrefix(name, "latency_") {
 			t.Errorf("%s is %v", name, got[name])
 		}
 	}
