@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -138,12 +139,21 @@ func taken(t *testing.T, p *Projections, cut Cut) snapshot {
 	for _, e := range routing.Endpoints {
 		s.configs[e.ID] = configured(e)
 	}
+	held := map[string]int{}
 	for _, row := range pages(t, 250, func(c string, n int) (Page[DeliveryRow], error) {
 		return p.Deliveries(t.Context(), DeliveryFilter{List: List{Tenant: ten, Cursor: c, Limit: n}})
 	}) {
 		if !row.Status.Terminal() {
 			s.open[row.ID] = said(&row)
 		}
+		if row.Held != "" {
+			held[row.Held]++
+		}
+	}
+	counted, err := p.countHeld(t.Context())
+	maps.DeleteFunc(counted, func(_ string, n int) bool { return n == 0 })
+	if err != nil || !maps.Equal(counted, held) {
+		t.Fatalf("the metrics count %v as held, and the list %v: %v", counted, held, err)
 	}
 	for _, row := range openAt(t, p, OpenFilter{List: List{Tenant: ten}}) {
 		if got := said(&row); got != s.open[row.ID] {

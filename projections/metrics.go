@@ -42,8 +42,8 @@ var (
 		"Distance to the end of the ledger, in positions: records in the embedded store, bytes of its log in EventStoreDB.", []string{"projection"}, nil)
 	stoppedDesc = prometheus.NewDesc("hookledger_projection_stopped",
 		"1: the projection met a record that it can't fold.", []string{"projection"}, nil)
-	backlogHeld = prometheus.NewDesc("hookledger_backlog_held",
-		"Waiting deliveries that are in memory.", nil, nil)
+	backlogInMemory = prometheus.NewDesc("hookledger_backlog_in_memory",
+		"Of the deliveries that wait, those that this node has in memory, near their turn; the rest stands in rows.", nil, nil)
 	backlogWaiting = prometheus.NewDesc("hookledger_backlog_waiting",
 		"Deliveries that have not ended and have no attempt under way.", nil, nil)
 	backlogOldest = prometheus.NewDesc("hookledger_backlog_oldest_seconds",
@@ -54,8 +54,8 @@ var (
 type collector struct{ p *Projections }
 
 func (c collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range append([]*prometheus.Desc{lagSeconds, lagPositions, stoppedDesc, backlogHeld, backlogWaiting,
-		backlogOldest}, healthDescs...) {
+	for _, d := range append([]*prometheus.Desc{lagSeconds, lagPositions, stoppedDesc, backlogInMemory, backlogWaiting,
+		backlogOldest, deliveriesHeld}, healthDescs...) {
 		ch <- d
 	}
 }
@@ -71,17 +71,18 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(stoppedDesc, prometheus.GaugeValue, stopped, s.Name)
 	}
 	c.p.collectHealth(ch)
-	ch <- prometheus.MustNewConstMetric(backlogHeld, prometheus.GaugeValue, float64(c.p.backlog.waitingInMemory()))
-	c.waiting(ch)
+	ch <- prometheus.MustNewConstMetric(backlogInMemory, prometheus.GaugeValue, float64(c.p.backlog.waitingInMemory()))
+	ctx, cancel := context.WithTimeout(context.Background(), countWithin)
+	defer cancel()
+	c.waiting(ctx, ch)
+	c.held(ctx, ch)
 }
 
 // countWithin is how long a scrape may count what waits: about 50 ms for a million.
 const countWithin = 2 * time.Second
 
 // waiting leaves out what can't be counted in time: no figure is better than an old one.
-func (c collector) waiting(ch chan<- prometheus.Metric) {
-	ctx, cancel := context.WithTimeout(context.Background(), countWithin)
-	defer cancel()
+func (c collector) waiting(ctx context.Context, ch chan<- prometheus.Metric) {
 	n, oldest, err := c.p.countWaiting(ctx, "")
 	if err != nil {
 		c.p.cfg.Logger.Warn("what waits could not be counted for the metrics", "error", err)

@@ -3,6 +3,7 @@ package projections
 import (
 	"database/sql"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -87,6 +88,17 @@ func TestReplaysAreFolded(t *testing.T) {
 	if err != nil || len(held.Rows) != 1 || held.Rows[0].ID != deliveries[3] || held.Rows[0].Held != HeldReplay ||
 		!held.Rows[0].HeldSince.Equal(l.now()) {
 		t.Errorf("what waits for the paused replay: %+v, %v", held.Rows, err)
+	}
+	if n, err := p.countHeld(ctx); err != nil || n[HeldReplay] != 1 {
+		t.Errorf("the metrics count %v as held, %v", n, err)
+	}
+	for _, cut := range []Cut{{}, {Position: l.Head()}, {Position: l.Head() - 1}} {
+		open := openAt(t, p, OpenFilter{List: List{Tenant: ten}, EndpointID: ep2, Cut: cut})
+		i := slices.IndexFunc(open, func(d DeliveryRow) bool { return d.ID == deliveries[3] })
+		if want := cut.Position != l.Head()-1; i < 0 || (open[i].Held == HeldReplay) != want ||
+			open[i].HeldSince.Equal(l.now()) != want {
+			t.Errorf("as of %+v the paused replay's waits as %+v", cut, open)
+		}
 	}
 	if d, err := p.Delivery(ctx, ten, deliveries[3]); err != nil || d.Status != domain.StatusHeld {
 		t.Errorf("%+v, %v", d, err)

@@ -117,7 +117,8 @@ func TestStatusAndMetricsSayHowFarBehind(t *testing.T) {
 	}
 	for name, want := range map[string]float64{"hookledger_projection_lag_positions": 0,
 		"hookledger_projection_stopped": 0,
-		"hookledger_backlog_held":       1, "hookledger_projection_rows_total": 5, "hookledger_projection_flush_seconds": 2} {
+		"hookledger_backlog_in_memory":  1, "hookledger_deliveries_held": 0,
+		"hookledger_projection_rows_total": 5, "hookledger_projection_flush_seconds": 2} {
 		if got, ok := seen[name]; !ok || got != want {
 			t.Errorf("%s is %v %v, want %v", name, got, ok, want)
 		}
