@@ -140,6 +140,18 @@ func TestRefusedDirectories(t *testing.T) {
 		write(t, filepath.Join(dir, markFile), m.String())
 		refuses(t, dir, "ledger_damaged")
 	})
+	t.Run("a mark that was changed", func(t *testing.T) {
+		t.Parallel()
+		dir := founded(t)
+		file := filepath.Join(dir, markFile)
+		text, err := os.ReadFile(file)
+		if err != nil || text[1] != ' ' {
+			t.Fatalf("the mark is %q, %v", text, err)
+		}
+		text[0] = '0' // the position at which there is nothing to look for
+		write(t, file, string(text))
+		refuses(t, dir, "ledger_damaged")
+	})
 	t.Run("another ledger's mark", func(t *testing.T) {
 		t.Parallel()
 		dir := founded(t)
