@@ -142,6 +142,52 @@ func TestSemantics_AllListsSayTheSameOfWhatIsHeld(t *testing.T) {
 	}
 }
 
+// A retry of what is held says that it can't start, and what to do; so does the health of an endpoint whose line stands
+// still, of now and of then.
+func TestWhatIsHeldSaysHowItGoesOn(t *testing.T) {
+	t.Parallel()
+	s := newStack(t)
+	key := s.key("default", domain.RoleAdmin)
+	line := s.endpoint(key, map[string]any{"ordered": true, "on_exhausted": "wait"})
+	off := s.endpoint(key, map[string]any{})
+	s.call(key, "POST", "/v1/events", example("e_first")).want(202, "")
+	before := strconv.FormatUint(uint64(s.store.Head()), 10)
+	first := s.exhausted(key, "e_first", line.ID)
+	s.call(key, "POST", "/v1/events", example("e_second")).want(202, "")
+	s.call(key, "POST", "/v1/endpoints/"+off.ID+"/disable", nil).want(200, "")
+	for _, d := range into[List[Delivery]](s.call(key, "GET", "/v1/deliveries?event_id=e_second", nil).want(200, "")).Data {
+		got := into[Delivery](s.call(key, "POST", "/v1/deliveries/"+d.ID+"/retry", nil).want(202, ""))
+		wants := []string{"attempt 1 is held (behind_exhausted)", "hookledger delivery retry " + first, "--on-exhausted continue"}
+		if d.EndpointID == off.ID {
+			wants = []string{"attempt 1 is held (disabled)", "hookledger endpoint enable " + off.ID}
+		} else if got.Held == nil || got.Held.Behind != first {
+			t.Errorf("%+v does not name %s", got.Held, first)
+		}
+		for _, want := range wants {
+			if got.Retry == nil || !strings.Contains(got.Retry.Says, want) || strings.Contains(got.Retry.Says, "is due now") {
+				t.Errorf("no %q in %+v", want, got.Retry)
+			}
+		}
+	}
+	health := func(query string) *Hold {
+		return into[EndpointHealth](s.call(key, "GET", "/v1/endpoints/"+line.ID+"/health"+query, nil).want(200, "")).Hold
+	}
+	head := strconv.FormatUint(uint64(s.store.Head()), 10)
+	for _, query := range []string{"", "?as_of=" + head} {
+		if h := health(query); h == nil || h.Reason != "behind_exhausted" || h.DeliveryID != first || h.Since.IsZero() ||
+			h.Until != nil || !strings.Contains(h.Says, "delivery retry "+first) {
+			t.Errorf("health%s: %+v", query, h)
+		}
+	}
+	if h := health("?as_of=" + before); h != nil {
+		t.Errorf("before it was exhausted: %+v", h)
+	}
+	s.call(key, "POST", "/v1/deliveries/"+first+"/cancel", nil).want(200, "")
+	if h := health(""); h != nil {
+		t.Errorf("once it is cancelled: %+v", h)
+	}
+}
+
 // exhausted lets the delivery of an event to an endpoint fail for good.
 func (s *stack) exhausted(key, event, endpoint string) (delivery string) {
 	s.t.Helper()

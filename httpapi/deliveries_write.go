@@ -101,7 +101,7 @@ func (a *api) retryDelivery(ctx context.Context, c *caller, in *retryInput) (*de
 		return nil, err
 	}
 	out := a.showDelivery(&row)
-	out.Retry = showRetry(effect)
+	out.Retry = showRetry(effect, &row)
 	return &deliveryOutput{out}, nil
 }
 
@@ -114,12 +114,16 @@ func retryParts(tenant, delivery string, force bool, key string) []string {
 	return []string{tenant, "retry-delivery", delivery, body, key}
 }
 
-func showRetry(f *domain.RetryRequested) *RetryEffect {
+// showRetry says what a retry does; row is its delivery's, which may be held all the same.
+func showRetry(f *domain.RetryRequested, row *projections.DeliveryRow) *RetryEffect {
 	if f == nil || f.N == 0 {
 		return nil
 	}
 	e := &RetryEffect{N: f.N, InPlaceOf: timeOrNil(f.InPlaceOf), NextStep: f.NextStep}
 	e.Says = fmt.Sprintf("attempt %d is due now", f.N)
+	if row.Held != "" {
+		e.Says = fmt.Sprintf("attempt %d is held (%s)", f.N, row.Held)
+	}
 	if e.InPlaceOf != nil {
 		e.Says += ", in place of the one due at " + e.InPlaceOf.UTC().Format(time.RFC3339)
 	} else {
@@ -127,11 +131,14 @@ func showRetry(f *domain.RetryRequested) *RetryEffect {
 	}
 	if f.NextStep == 0 {
 		e.Says += "; if it fails, the delivery is exhausted"
-		return e
+	} else {
+		wait := f.NextWait
+		e.NextWait = &wait
+		e.Says += fmt.Sprintf("; if it fails, step %d of the schedule follows: %s", f.NextStep, wait)
 	}
-	wait := f.NextWait
-	e.NextWait = &wait
-	e.Says += fmt.Sprintf("; if it fails, step %d of the schedule follows: %s", f.NextStep, wait)
+	if row.Held != "" {
+		e.Says += ". It can't start, for it is held: " + goesOn(row.Held, row.EndpointID, row.Replay, row.HeldBehind)
+	}
 	return e
 }
 

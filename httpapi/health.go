@@ -32,12 +32,15 @@ type EndpointHealth struct {
 	At         time.Time               `json:"as_of" doc:"The moment that this is the health of."`
 }
 
-// Hold is why nothing is sent to an endpoint.
+// Hold is why nothing is sent to an endpoint. Where an ordered one's line waits behind an exhausted delivery, it is
+// that: it waits for a person.
 type Hold struct {
-	Reason   string    `json:"reason" enum:"breaker_open,slowed_down"`
-	Since    time.Time `json:"since"`
-	Until    time.Time `json:"until" doc:"When it ends by itself at the latest."`
-	RecordID string    `json:"record_id" doc:"The record that caused it."`
+	Reason     string     `json:"reason" enum:"breaker_open,slowed_down,behind_exhausted"`
+	Since      time.Time  `json:"since"`
+	Until      *time.Time `json:"until,omitempty" doc:"When it ends by itself at the latest; absent: it does not."`
+	RecordID   string     `json:"record_id,omitempty" doc:"The record that caused it."`
+	DeliveryID string     `json:"delivery_id,omitempty" doc:"With behind_exhausted: which one."`
+	Says       string     `json:"says" doc:"How it goes on."`
 }
 
 // HealthWindow is what the attempts of a time came to.
@@ -122,8 +125,13 @@ func showHealth(id string, v *projections.HealthView) EndpointHealth {
 		Places: v.Gate.Places, InFlight: v.InFlight,
 		Windows: map[string]HealthWindow{}, Failures: v.Failures, LastCode: v.LastCode, LastOK: timeOrNil(v.LastSuccess),
 		LastFailed: timeOrNil(v.LastFailure), Changes: []HealthChange{}, Position: v.Position, At: v.At}
-	if g := v.Gate; g.Hold != "" {
-		out.Hold = &Hold{Reason: g.Hold, Since: g.Since, Until: g.Until, RecordID: g.Because.String()}
+	switch g := v.Gate; {
+	case v.Blocked.Delivery != "":
+		out.Hold = &Hold{Reason: projections.HeldBehind, Since: v.Blocked.Since, DeliveryID: v.Blocked.Delivery,
+			Says: goesOn(projections.HeldBehind, id, "", v.Blocked.Delivery)}
+	case g.Hold != "":
+		out.Hold = &Hold{Reason: g.Hold, Since: g.Since, Until: timeOrNil(g.Until), RecordID: g.Because.String(),
+			Says: goesOn(g.Hold, id, "", "")}
 	}
 	for name, w := range v.Windows {
 		out.Windows[name] = HealthWindow(w)
@@ -155,13 +163,32 @@ func causesOf(records []domain.RecordRef) []Cause {
 type Held struct {
 	Reason string    `json:"reason" enum:"disabled,replay_paused,behind_exhausted,breaker_open,slowed_down"`
 	Since  time.Time `json:"since"`
+	Behind string    `json:"behind,omitempty" doc:"With behind_exhausted: the exhausted delivery."`
+}
+
+// goesOn says what must happen before what is held goes on.
+func goesOn(reason, endpoint, replay, behind string) string {
+	switch reason {
+	case projections.HeldDisabled:
+		return "its endpoint is disabled: hookledger endpoint enable " + endpoint
+	case projections.HeldReplay:
+		return "its replay is paused: hookledger replay resume " + replay
+	case projections.HeldBehind:
+		return behind + " is exhausted, and the line of its endpoint waits until it was retried with success or is " +
+			"cancelled: hookledger delivery retry " + behind + ", or delivery cancel, or let all go on with hookledger " +
+			"endpoint update " + endpoint + " --on-exhausted continue"
+	case domain.HoldBreakerOpen:
+		return "the breaker of its endpoint is open after nothing but failures: it goes on by itself once an attempt that " +
+			"is let through succeeds"
+	}
+	return "its receiver asked for a pause: it goes on by itself behind it"
 }
 
 func heldOf(r *projections.DeliveryRow) *Held {
 	if r.Held == "" {
 		return nil
 	}
-	return &Held{Reason: r.Held, Since: r.HeldSince}
+	return &Held{Reason: r.Held, Since: r.HeldSince, Behind: r.HeldBehind}
 }
 
 func sameDuration(a, b *domain.Duration) bool { return a == b || a != nil && b != nil && *a == *b }

@@ -96,26 +96,15 @@ func (p *Projections) OpenAt(ctx context.Context, f OpenFilter) (Page[DeliveryRo
 	if f.Cut == (Cut{}) {
 		return p.openNow(ctx, f)
 	}
-	then, err := p.cutTime(ctx, f.Cut)
+	at, err := p.moment(ctx, f.Cut)
 	if err != nil {
 		return Page[DeliveryRow]{}, err
 	}
-	next, err := p.behind(ctx, f.Cut)
-	if err != nil {
-		return Page[DeliveryRow]{}, err
-	}
-	if then.IsZero() { // the position is no record's
-		if then = next; then.IsZero() {
-			then = p.cfg.Now()
-		}
-	}
-	l := p.openList(f, next)
+	l := p.openList(f, at.next)
 	out, err := page(ctx, p.db, l, scanDelivery, func(d *DeliveryRow) cursor { return cursor{micros(d.CreatedAt), d.ID} })
 	if err != nil {
 		return out, err
 	}
-	at := moment{p: p, cut: f.Cut, now: then, next: next, endpoints: map[string]*endpointThen{},
-		paused: map[string]time.Time{}}
 	rows := out.Rows[:0]
 	for i := range out.Rows {
 		row := out.Rows[i]
@@ -197,6 +186,24 @@ type moment struct {
 	next      time.Time // of the first record behind the cut; zero: there is none
 	endpoints map[string]*endpointThen
 	paused    map[string]time.Time // replays, since when they were; zero: they were not
+}
+
+func (p *Projections) moment(ctx context.Context, cut Cut) (*moment, error) {
+	then, err := p.cutTime(ctx, cut)
+	if err != nil {
+		return nil, err
+	}
+	next, err := p.behind(ctx, cut)
+	if err != nil {
+		return nil, err
+	}
+	if then.IsZero() { // the position is no record's
+		if then = next; then.IsZero() {
+			then = p.cfg.Now()
+		}
+	}
+	return &moment{p: p, cut: cut, now: then, next: next, endpoints: map[string]*endpointThen{},
+		paused: map[string]time.Time{}}, nil
 }
 
 // rewind makes a row say what it said at the cut, as the fold of rows does. It is false where the delivery had ended,

@@ -59,7 +59,7 @@ func (m *moment) hold(ctx context.Context, row *DeliveryRow, then *endpointThen)
 		return err
 	}
 	if row.InLine && then.order.wait && !then.lined {
-		if err := m.line(ctx, row, then); err != nil {
+		if err := m.line(ctx, row.Tenant, row.EndpointID, then); err != nil {
 			return err
 		}
 	}
@@ -116,7 +116,7 @@ func (m *moment) gate(ctx context.Context, row *DeliveryRow, then *endpointThen)
 const lineWalk = 5000
 
 // line looks for what an endpoint's line waited for: the first delivery in it that had not ended, or is exhausted.
-func (m *moment) line(ctx context.Context, row *DeliveryRow, then *endpointThen) error {
+func (m *moment) line(ctx context.Context, tenant, endpoint string, then *endpointThen) error {
 	then.lined = true
 	// What had succeeded before, or ended otherwise and saw nothing since, is not in the line any more. That one was
 	// exhausted is not to be seen by its time, where the order has changed since.
@@ -127,10 +127,10 @@ func (m *moment) line(ctx context.Context, row *DeliveryRow, then *endpointThen)
 	if !m.next.IsZero() {
 		since = min(since, micros(m.next.Add(-clockSkew)))
 	}
-	rows, err := collect(ctx, m.p, query, []any{row.Tenant, row.EndpointID, since, since, lineWalk},
+	rows, err := collect(ctx, m.p, query, []any{tenant, endpoint, since, since, lineWalk},
 		func(rows *sql.Rows, d *DeliveryRow) error { return scanDelivery(rows, d) })
 	if err != nil {
-		return fmt.Errorf("read the line of endpoint %s: %w", row.EndpointID, err)
+		return fmt.Errorf("read the line of endpoint %s: %w", endpoint, err)
 	}
 	for i := range rows {
 		d, err := m.fold(ctx, &rows[i], then)
@@ -146,4 +146,18 @@ func (m *moment) line(ctx context.Context, row *DeliveryRow, then *endpointThen)
 		}
 	}
 	return nil
+}
+
+// blockedAt is what an ordered endpoint's others waited behind at a cut.
+func (p *Projections) blockedAt(ctx context.Context, tenant, endpoint string, cut Cut) (Blocked, error) {
+	m, err := p.moment(ctx, cut)
+	if err != nil {
+		return Blocked{}, err
+	}
+	then, err := m.endpoint(ctx, tenant, endpoint)
+	if err != nil || !then.order.wait {
+		return Blocked{}, err
+	}
+	err = m.line(ctx, tenant, endpoint, then)
+	return then.blocked, err
 }

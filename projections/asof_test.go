@@ -108,8 +108,8 @@ type snapshot struct {
 }
 
 func said(d *DeliveryRow) string {
-	return fmt.Sprintf("%s %s %d attempts, due %d, revision %d, held %q since %d", d.EndpointID, d.Status, d.Attempts,
-		micros(d.DueAt), d.Revision, d.Held, micros(d.HeldSince))
+	return fmt.Sprintf("%s %s %d attempts, due %d, revision %d, held %q since %d %s", d.EndpointID, d.Status, d.Attempts,
+		micros(d.DueAt), d.Revision, d.Held, micros(d.HeldSince), d.HeldBehind)
 }
 
 var eventTypes = []string{"agent.status_changed", "cron.failed", "x"}
@@ -284,7 +284,11 @@ func ails(p *Projections, endpoints []string, now time.Time) map[string]string {
 	out := map[string]string{}
 	for _, id := range endpoints {
 		if one := p.health.fold.Health(ten, id); one != nil {
-			out[id] = ail(viewOf(one, now))
+			v := viewOf(one, now)
+			if v.State != domain.HealthDisabled {
+				v.Blocked, _ = p.backlog.Blocked(ten, id)
+			}
+			out[id] = ail(v)
 		}
 	}
 	return out

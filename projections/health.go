@@ -92,6 +92,7 @@ type HealthView struct {
 	LastFailure time.Time
 	InFlight    int
 	Since       domain.HealthChange   // that led to the state; without a time it was always healthy
+	Blocked     Blocked               // of an ordered endpoint that is not disabled
 	Changes     []domain.HealthChange // the last ones, oldest first
 
 	At       time.Time       // the moment

@@ -34,6 +34,9 @@ func (p *Projections) EndpointHealth(ctx context.Context, tenant, id string) (He
 	if one == nil {
 		return v, errNoSuchEndpoint
 	}
+	if v.State != domain.HealthDisabled {
+		v.Blocked, _ = p.backlog.Blocked(tenant, id)
+	}
 	var err error
 	v.Pending, v.OldestPending, err = p.waiting(ctx, tenant, id)
 	return v, err
@@ -72,7 +75,10 @@ func (p *Projections) HealthAt(ctx context.Context, tenant, id string, cut Cut) 
 	}
 	v := viewOf(one, then)
 	v.Position = cut.Position
-	return v, nil
+	if v.State != domain.HealthDisabled {
+		v.Blocked, err = p.blockedAt(ctx, tenant, id, cut)
+	}
+	return v, err
 }
 
 // healthAt gives the fold of HealthAt, and the time that the moment was.

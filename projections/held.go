@@ -42,6 +42,7 @@ func (h *holds) apply(d *DeliveryRow, paused, now time.Time) {
 		hold(HeldReplay, paused)
 	case d.InLine && h.blocked.by(d):
 		hold(HeldBehind, h.blocked.Since)
+		d.HeldBehind = h.blocked.Delivery
 	case h.gate != "" && !d.DueAt.After(now):
 		hold(h.gate, h.gatedAt)
 	}

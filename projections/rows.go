@@ -104,6 +104,7 @@ type DeliveryRow struct {
 	Replay      string          // that scheduled it; empty: it was routed
 	Held        string          // why it is held: HeldDisabled or domain.Hold…; empty: it is not
 	HeldSince   time.Time
+	HeldBehind  string          // with HeldBehind, the exhausted delivery that it waits for
 	Routed      domain.Position // of the record that did so
 	InLine      bool            // its endpoint is ordered: it waits, or it is exhausted and others wait behind it
 }

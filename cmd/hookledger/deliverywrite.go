@@ -30,9 +30,6 @@ func newDeliveryRetry(a *app, r *remote) *cobra.Command {
 			if out.Value.Retry != nil {
 				a.note("%s", out.Value.Retry.Says)
 			}
-			if held := out.Value.Held; held != nil {
-				a.note("it is held meanwhile (%s): hookledger endpoint health %s", held.Reason, out.Value.EndpointID)
-			}
 			return output.One(a.printer, deliveryColumns(), out.Raw, out.Value)
 		}}
 	c.Flags().BoolVar(&force, "force", false, "although the receiver has confirmed it; the request is marked as a replay")

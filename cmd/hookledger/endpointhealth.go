@@ -107,8 +107,14 @@ func holdOf(h apiclient.Health) string {
 	if h.Hold == nil {
 		return ""
 	}
-	return h.Hold.Reason + " since " + output.Time(h.Hold.Since) + " until " + output.Time(h.Hold.Until) +
-		" because of " + h.Hold.RecordID
+	says := h.Hold.Reason + " since " + output.Time(h.Hold.Since)
+	if h.Hold.Until != nil {
+		says += " until " + output.Time(*h.Hold.Until)
+	}
+	if h.Hold.RecordID != "" {
+		says += " because of " + h.Hold.RecordID
+	}
+	return says + "; " + h.Hold.Says
 }
 
 func pendingOf(h apiclient.Health) string {

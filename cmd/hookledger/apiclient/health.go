@@ -33,10 +33,11 @@ type HealthCause struct {
 
 // HealthHold is why nothing is sent for now.
 type HealthHold struct {
-	Reason   string    `json:"reason"`
-	Since    time.Time `json:"since"`
-	Until    time.Time `json:"until"`
-	RecordID string    `json:"record_id"`
+	Reason   string     `json:"reason"`
+	Since    time.Time  `json:"since"`
+	Until    *time.Time `json:"until"` // nil: it does not end by itself
+	RecordID string     `json:"record_id"`
+	Says     string     `json:"says"`
 }
 
 // HealthWindow is what the attempts of a time came to.
