@@ -118,7 +118,8 @@ func (l *life) join(w *world) ([]func(context.Context) error, error) {
 	if err != nil {
 		return nil, err
 	}
-	retirer, err := retire.New(retire.Config{Store: l.store, Vault: l.keys, Endpoints: l.proj.Directory(), Now: now})
+	retirer, err := retire.New(retire.Config{Store: l.store, Vault: l.keys, Endpoints: l.proj.Directory(), Now: now,
+		Room: w.rarely})
 	if err != nil {
 		return nil, err
 	}
@@ -129,6 +130,17 @@ func (l *life) join(w *world) ([]func(context.Context) error, error) {
 		}{planner, runner}, Now: now, NewID: w.newID, Egress: delivery.EgressConfig{}, Logger: slog.New(slog.DiscardHandler)})
 	return []func(context.Context) error{deliver.Run, runner.Run, follow.Run, retirer.Run}, err
 }
+
+// rarely is a disk on which there is room now and then: until then the keys that have ended are in the vault still, and
+// must not sign all the same.
+func (w *world) rarely() error {
+	if w.draw(32) > 0 {
+		return errNoRoom
+	}
+	return nil
+}
+
+var errNoRoom = errors.New("no room")
 
 // end stops a life in order, as SIGTERM does. What it answers is of no use where the life was cut off before.
 func (l *life) end() error {
