@@ -217,15 +217,23 @@ func (a *api) configAt(ctx context.Context, pos domain.Position) error {
 	return a.wait(ctx, pos, a.Directory.WaitFor)
 }
 
+// checkPosition refuses a position behind the end: it is no ledger's, or another one's.
+func (a *api) checkPosition(pos domain.Position) error {
+	if head := a.Store.Head(); pos > head {
+		return newProblem(http.StatusBadRequest, "invalid_position",
+			"the ledger ends at "+strconv.FormatUint(uint64(head), 10)+", before the position that is asked for: "+
+				"use a position that an answer of this ledger named")
+	}
+	return nil
+}
+
 func (a *api) wait(ctx context.Context, pos domain.Position,
 	waitFor func(context.Context, domain.Position) error) error {
 	if pos == 0 {
 		return nil
 	}
-	if head := a.Store.Head(); pos > head {
-		return newProblem(http.StatusBadRequest, "invalid_position",
-			"the ledger ends at "+strconv.FormatUint(uint64(head), 10)+", before the position that is asked for: "+
-				"use a position that an answer of this ledger named")
+	if err := a.checkPosition(pos); err != nil {
+		return err
 	}
 	bounded, cancel := a.patient(ctx)
 	defer cancel()

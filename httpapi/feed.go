@@ -109,6 +109,9 @@ func (a *api) beginFeed(ctx context.Context, q *feedQuery) error {
 func (a *api) feedEvents(w http.ResponseWriter, r *http.Request, c *caller) {
 	q, err := a.parseFeed(r, c)
 	if err == nil {
+		err = a.checkPosition(q.after)
+	}
+	if err == nil {
 		err = a.beginFeed(r.Context(), q)
 	}
 	if err != nil {

@@ -123,10 +123,11 @@ func (a *api) registerRecords() {
 		description: "As NDJSON up to the ledger's head; with Accept: text/event-stream as server-sent events, on and on: " +
 			"each event's id is the record's position, and Last-Event-ID resumes behind it. " + endOfKeyDoc},
 		[]*huma.Param{
-			query("after", "Only records behind this position.", &huma.Schema{Type: huma.TypeInteger, Format: "int64"}),
+			query("after", "Only records behind this position, which may be the ledger's last.",
+				&huma.Schema{Type: huma.TypeInteger, Format: "int64"}),
 			query("stream", "Only this stream's.", text),
 			{Name: "type", In: "query", Description: "Only these types', separated by commas.", Explode: ptr(false),
-				Schema: &huma.Schema{Type: huma.TypeArray, Items: text}},
+				Schema: &huma.Schema{Type: huma.TypeArray, Items: &huma.Schema{Type: huma.TypeString, Enum: recordTypes()}}},
 			query("limit", "At most so many records.", &huma.Schema{Type: huma.TypeInteger, Minimum: ptr(1.0)}),
 			{Name: "Last-Event-ID", In: "header", Description: "Takes the place of after.", Schema: text},
 		}, nil, http.StatusOK, &huma.Response{Description: "One record a line.", Content: map[string]*huma.MediaType{

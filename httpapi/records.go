@@ -8,6 +8,7 @@ import (
 	"iter"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -171,17 +172,47 @@ func parseRecordsQuery(r *http.Request, c *caller) (*recordsQuery, error) {
 	for _, t := range values["type"] {
 		q.types = append(q.types, strings.Split(t, ",")...)
 	}
+	for _, t := range q.types {
+		if err := checkRecordType(t); err != nil {
+			return nil, err
+		}
+	}
 	return q, nil
+}
+
+// checkRecordType refuses a type that no record has: it would find nothing, and say nothing.
+func checkRecordType(name string) error {
+	known := ledger.RecordTypes()
+	if slices.Contains(known, name) {
+		return nil
+	}
+	fix := "use one such as EventReceived, as /openapi.json and docs/records.md list them"
+	if i := slices.IndexFunc(known, func(t string) bool { return strings.EqualFold(t, name) }); i >= 0 {
+		fix = "write it " + known[i]
+	}
+	return &fieldFault{"query.type", "there is no type of records " + strconv.Quote(shortened(name)), fix}
 }
 
 func badQuery(detail string) error {
 	return newProblem(http.StatusBadRequest, "invalid_request", detail)
 }
 
+// recordTypes are the types of records, for the document.
+func recordTypes() []any {
+	var out []any
+	for _, t := range ledger.RecordTypes() {
+		out = append(out, t)
+	}
+	return out
+}
+
 // listRecords streams the ledger: as NDJSON up to its head, or, where the client accepts text/event-stream, on and on
 // as server-sent events whose ids are positions.
 func (a *api) listRecords(w http.ResponseWriter, r *http.Request, c *caller) {
 	q, err := parseRecordsQuery(r, c)
+	if err == nil {
+		err = a.checkPosition(q.after)
+	}
 	if err != nil {
 		a.fail(w, r, err)
 		return

@@ -93,6 +93,15 @@ func TestRecordsAsNDJSON(t *testing.T) {
 	if n := len(lines(s.call(auditor, "GET", "/v1/records?stream="+stream, nil).want(200, ""))); n != 0 {
 		t.Errorf("another tenant's stream gave %d records", n)
 	}
+	// A reader may stand at the end, and learns how a type is written.
+	end := strconv.FormatUint(uint64(s.store.Head()), 10)
+	if n := len(lines(s.call(auditor, "GET", "/v1/records?after="+end, nil).want(200, ""))); n != 0 {
+		t.Errorf("%d records behind the end", n)
+	}
+	got = s.call(auditor, "GET", "/v1/records?type=eventreceived", nil).want(400, "invalid_request")
+	if p := into[Problem](got); p.Fix != "write it EventReceived" {
+		t.Errorf("%s", got.body)
+	}
 	// A platform key reads it all.
 	root := s.key(platform, domain.RoleAuditor)
 	everything := lines(s.call(root, "GET", "/v1/records", nil, HeaderTenant, "*").want(200, ""))

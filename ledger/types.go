@@ -2,6 +2,8 @@ package ledger
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -63,6 +65,9 @@ var types = table(
 	reflected[domain.ReconciliationRun](),
 	reflected[domain.EventRefused](),
 )
+
+// RecordTypes names the types of records that this binary knows, in the order of the alphabet.
+func RecordTypes() []string { return slices.Sorted(maps.Keys(types)) }
 
 // versions of one type, by version; the last one is what this binary writes.
 type versions map[int]*recordType
