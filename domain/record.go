@@ -52,6 +52,9 @@ type Actor struct {
 	ID   string `json:"id"`
 }
 
+// ActorKey is the kind of the actors that API keys are.
+const ActorKey = "key"
+
 // ActorSource is the kind of the actors that sources are: what comes in from elsewhere by itself.
 const ActorSource = "source"
 

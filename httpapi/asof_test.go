@@ -155,9 +155,10 @@ func TestWhatIsHeldSaysHowItGoesOn(t *testing.T) {
 	first := s.exhausted(key, "e_first", line.ID)
 	s.call(key, "POST", "/v1/events", example("e_second")).want(202, "")
 	s.call(key, "POST", "/v1/endpoints/"+off.ID+"/disable", nil).want(200, "")
-	for _, d := range into[List[Delivery]](s.call(key, "GET", "/v1/deliveries?event_id=e_second", nil).want(200, "")).Data {
+	for _, d := range s.deliveriesOf(key, "e_second") {
 		got := into[Delivery](s.call(key, "POST", "/v1/deliveries/"+d.ID+"/retry", nil).want(202, ""))
-		wants := []string{"attempt 1 is held (behind_exhausted)", "hookledger delivery retry " + first, "--on-exhausted continue"}
+		wants := []string{"attempt 1 is held (behind_exhausted)", "hookledger delivery retry " + first,
+			"--on-exhausted continue"}
 		if d.EndpointID == off.ID {
 			wants = []string{"attempt 1 is held (disabled)", "hookledger endpoint enable " + off.ID}
 		} else if got.Held == nil || got.Held.Behind != first {
@@ -188,11 +189,17 @@ func TestWhatIsHeldSaysHowItGoesOn(t *testing.T) {
 	}
 }
 
+// deliveriesOf are an event's, as of all that is on the ledger.
+func (s *stack) deliveriesOf(key, event string) []Delivery {
+	s.t.Helper()
+	return into[List[Delivery]](s.call(key, "GET", "/v1/deliveries?event_id="+event+"&min_position="+
+		strconv.FormatUint(uint64(s.store.Head()), 10), nil).want(200, "")).Data
+}
+
 // exhausted lets the delivery of an event to an endpoint fail for good.
 func (s *stack) exhausted(key, event, endpoint string) (delivery string) {
 	s.t.Helper()
-	for _, d := range into[List[Delivery]](s.call(key, "GET", "/v1/deliveries?event_id="+event+"&min_position="+
-		strconv.FormatUint(uint64(s.store.Head()), 10), nil).want(200, "")).Data {
+	for _, d := range s.deliveriesOf(key, event) {
 		if d.EndpointID == endpoint {
 			delivery = d.ID
 		}

@@ -28,7 +28,7 @@ type caller struct {
 	tenant      string      // "" where none was named and none is needed; AnyTenant for a platform key that names "*"
 }
 
-func (c *caller) actor() domain.Actor { return domain.Actor{Kind: "key", ID: c.key.ID} }
+func (c *caller) actor() domain.Actor { return domain.Actor{Kind: domain.ActorKey, ID: c.key.ID} }
 
 // platform says whether the key is not bound to a tenant.
 func (c *caller) platform() bool { return c.key.Tenant == domain.AnyTenant }

@@ -155,7 +155,7 @@ func (a *api) documentHealth() {
 	}
 	health := schemaOf[Health](a)
 	plain("livez", "Whether the process lives", "application/json", health)
-	plain("readyz", "Whether it answers, and whether it takes events", "application/json", health, http.StatusServiceUnavailable)
+	plain("readyz", "Whether it answers and takes events", "application/json", health, http.StatusServiceUnavailable)
 	if !a.HideMetrics {
 		plain("metrics", "Metrics for Prometheus", "text/plain", &huma.Schema{})
 	}

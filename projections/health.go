@@ -40,13 +40,13 @@ func (h *Health) Gate(tenant, endpoint string, now time.Time) domain.Gate {
 	return h.fold.Health(tenant, endpoint).Gate(now)
 }
 
-// apply folds one record. What was stored may hold more than the rows do, where these stopped at a record: none counts
-// twice.
-func (h *Health) apply(r *domain.Record) {
+// apply folds one record, and says what is new of it. What was stored may hold more than the rows do, where these
+// stopped at a record: none counts twice.
+func (h *Health) apply(r *domain.Record) news {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if r.Position <= h.at.position {
-		return
+		return news{}
 	}
 	h.todo.answered(r)
 	one, follow := h.fold.Apply(r)
@@ -60,6 +60,7 @@ func (h *Health) apply(r *domain.Record) {
 			h.todo.add(f, h.log)
 		}
 	}
+	return newsOf(one, r, follow)
 }
 
 func (h *Health) changed(one *domain.Health, r *domain.Record) {

@@ -19,6 +19,7 @@ type live struct {
 	health    *Health
 	now       func() time.Time
 	log       *slog.Logger
+	notices   *notices
 	progress  progress
 }
 
@@ -78,8 +79,9 @@ func (l *live) fold(r *domain.Record) error {
 			err: fmt.Errorf("this binary does not know %s in version %d: use a newer one", u.Type, u.Version)}
 	}
 	l.directory.fold(r)
-	l.health.apply(r)
+	what := l.health.apply(r)
 	l.backlog.fold(r)
+	l.notices.see(r, what)
 	l.progress.reached(r.Position, micros(r.RecordedAt))
 	return nil
 }

@@ -157,7 +157,8 @@ func (p *Projections) start(ctx context.Context, at checkpoint) error {
 		every: p.cfg.FlushEvery, now: p.cfg.Now, log: p.cfg.Logger, metrics: m, hurry: make(chan struct{}, 1),
 		away: absence{name: nameHistory, log: p.cfg.Logger}}
 	p.history.progress.reached(at.position, at.at)
-	p.live = &live{store: p.cfg.Store, now: p.cfg.Now, log: p.cfg.Logger}
+	p.live = &live{store: p.cfg.Store, now: p.cfg.Now, log: p.cfg.Logger,
+		notices: newNotices(p.cfg.Logger, p.cfg.Now)}
 	p.directory = newDirectory(&p.live.progress)
 	p.backlog = newBacklog(p.cfg.Now, p.cfg.Store.Head)
 	p.live.directory, p.live.backlog = p.directory, p.backlog
@@ -192,6 +193,7 @@ func (p *Projections) Run(ctx context.Context) error {
 	g.Go(func() error { return p.live.run(running) })
 	g.Go(func() error { return p.history.run(running, &p.live.progress) })
 	g.Go(func() error { return p.refiller.run(running) })
+	g.Go(func() error { return p.live.notices.run(running) })
 	if err := g.Wait(); err != nil && ctx.Err() == nil {
 		return fmt.Errorf("projections: %w", err)
 	}
