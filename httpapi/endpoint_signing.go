@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -126,11 +127,11 @@ func (a *api) rotateSecret(ctx context.Context, c *caller, in *rotateInput) (*en
 		a.discard(ctx, err, next.KeyID)
 		return nil, err
 	}
-	if done.Duplicate { // of this append, or of another request's under the same Idempotency-Key at the same moment
+	if done.Duplicate && c.idempotency != "" { // of this append, or of another request's under the same key by then
 		o, _, err = ledger.Load(ctx, a.Store, stream,
 			func() *origin[*domain.Endpoint] { return withOrigin(newEndpoint(), parts...) })
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%w: %w", ledger.ErrUnknownOutcome, err)
 		}
 	}
 	if next.KeyID != "" && rotatedTo(o.made, next.KeyID) != next.KeyID {

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"net/http"
 	"slices"
@@ -129,8 +130,13 @@ func decideOnce[A ledger.Aggregate](ctx context.Context, a *api, c *caller, thin
 	case made != nil:
 		c.repeated()
 		done.Position = made.Position
-	case done.Duplicate: // of this append, or of another request's under the same key at the same moment: see whose it is
-		o, _, err = ledger.Load(ctx, a.Store, stream, start)
+	case done.Duplicate && c.idempotency != "":
+		// It is of this append, or of another request's under the same key in the same millisecond: what stands there is
+		// read, and who made something that only one of them can have, such as a token, looks for its own in it. Those
+		// that ask for the same, such as a disabling, are not told apart: both are answered that it was done.
+		if o, _, err = ledger.Load(ctx, a.Store, stream, start); err != nil {
+			err = fmt.Errorf("%w: %w", ledger.ErrUnknownOutcome, err)
+		}
 	}
 	return o.state, made, done, err
 }

@@ -45,6 +45,11 @@ func secretsOf(f domain.Fact) (ids []string) {
 		if f.Config.Credential != nil {
 			ids = append(ids, f.Config.Credential.KeyID)
 		}
+	case *domain.EndpointReconfigured:
+		ids = []string{}
+		for _, h := range f.Config.Headers {
+			ids = append(ids, h.Value.KeyID)
+		}
 	case *domain.EndpointSecretRotated:
 		ids = []string{f.Signing.KeyID}
 	case *domain.SourceAdded:
@@ -171,6 +176,7 @@ type refusing struct {
 	keys  func(domain.Fact) []string // that a fact names; nil: it is taken
 	leave context.CancelFunc         // called first; nil: the client stays
 	err   error
+	lost  bool     // the first answer to what is written does not arrive, so that it is repeated
 	named []string // by the fact that was refused
 }
 
@@ -186,6 +192,9 @@ func (s *refusing) Append(ctx context.Context, stream domain.Stream, expected do
 	if err == nil {
 		done, err = s.Store.Append(ctx, stream, expected, records)
 	}
+	if s.lost && err == nil && !done.Duplicate {
+		return ledger.Appended{}, ledger.ErrUnknownOutcome
+	}
 	if s.leave != nil {
 		s.leave()
 	}
@@ -194,12 +203,13 @@ func (s *refusing) Append(ctx context.Context, stream domain.Stream, expected do
 
 // TestAClientThatGoesAwayLeavesNoSecret: who asked may be gone by the time that its endpoint, its rotation or its
 // source is known to be on no ledger; the secrets that were made for it are destroyed all the same. Where nobody knows
-// whether it was written they stay.
+// whether it was written they stay, and where a repeat of the append says that it was.
 func TestAClientThatGoesAwayLeavesNoSecret(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		err   error
 		early bool // it goes before the append is answered, not after
+		lost  bool // its first append was written, which only the repeat says
 		stays bool
 	}{
 		"refused, then gone":              {err: domain.Refuse(domain.KindConflict, "full", "no more", "delete one")},
@@ -207,6 +217,7 @@ func TestAClientThatGoesAwayLeavesNoSecret(t *testing.T) {
 		"gone before anything was begun":  {err: ledger.ErrUnavailable, early: true},
 		"gone while it was being written": {err: ledger.ErrUnknownOutcome, early: true, stays: true},
 		"the store failed for good":       {err: ledger.ErrClosed, stays: true},
+		"gone, then a repeat is answered": {lost: true, early: true, stays: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -217,7 +228,7 @@ func TestAClientThatGoesAwayLeavesNoSecret(t *testing.T) {
 			})
 			admin := s.key("default", domain.RoleAdmin)
 			made := s.endpoint(admin, map[string]any{})
-			store.err = c.err
+			store.err, store.lost = c.err, c.lost
 			expect := func(ctx context.Context, ask func(context.Context, *caller) error) {
 				t.Helper()
 				ctx, v.leave = context.WithCancel(ctx)
@@ -225,7 +236,8 @@ func TestAClientThatGoesAwayLeavesNoSecret(t *testing.T) {
 				if c.early {
 					store.leave = v.leave
 				}
-				if err := ask(ctx, &caller{key: &domain.APIKey{}, tenant: "default"}); err == nil {
+				err := ask(ctx, &caller{key: &domain.APIKey{}, tenant: "default"})
+				if err == nil && !c.lost {
 					t.Fatal("it was done")
 				}
 				if len(store.named) == 0 {
@@ -244,51 +256,93 @@ func TestAClientThatGoesAwayLeavesNoSecret(t *testing.T) {
 				_, err := s.api.rotateSecret(ctx, by, &rotateInput{ID: made.ID})
 				return err
 			})
+			expect(t.Context(), func(ctx context.Context, by *caller) error {
+				_, err := s.api.updateEndpoint(ctx, by, &updateEndpointInput{ID: made.ID,
+					RawBody: []byte(`{"headers":{"X-Key":"another"}}`)})
+				return err
+			})
 			fleet := SourceConfig{Kind: domain.SourceAgenFleet, AgenFleet: &AgenFleetConfig{
 				URL: "https://api.agenfleet.ai/api", APIKey: "canary"}}
 			expect(t.Context(), func(ctx context.Context, by *caller) error {
 				_, err := s.api.createSource(ctx, by, &createSourceInput{Body: fleet})
 				return err
 			})
-			store.err, store.leave = nil, nil
+			store.err, store.leave, store.lost = nil, nil, false
 			added, err := s.api.createSource(t.Context(), &caller{key: &domain.APIKey{}, tenant: "default"},
 				&createSourceInput{Body: fleet})
 			if err != nil {
 				t.Fatal(err)
 			}
 			first := store.named
-			store.err = c.err
+			store.err, store.lost = c.err, c.lost
 			expect(t.Context(), func(ctx context.Context, by *caller) error {
 				_, err := s.api.updateSource(ctx, by, &updateSourceInput{ID: added.Body.ID,
 					RawBody: []byte(`{"agenfleet":{"api_key":"another"}}`)})
 				return err
 			})
-			s.holds(true, first...)
+			s.holds(!c.lost, first...) // what the new ones took the place of
 		})
 	}
 }
 
-// TestWhatASourceLetsGoOfIsDestroyed, though its client went away as soon as the change stood on the ledger; the new
-// credentials stay, which the ledger names.
+// TestWhatASourceLetsGoOfIsDestroyed, though its client went away as soon as the change stood on the ledger, be that
+// known at once or by a repeat; the new credentials stay, which the ledger names.
 func TestWhatASourceLetsGoOfIsDestroyed(t *testing.T) {
 	t.Parallel()
-	store := &refusing{keys: secretsOf}
+	for name, lost := range map[string]bool{"answered": false, "repeated": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			store := &refusing{keys: secretsOf, lost: lost}
+			s := newStack(t, func(c *Config) { store.Store, c.Store = c.Store, store })
+			admin := s.key("default", domain.RoleAdmin)
+			src := into[Source](s.call(admin, "POST", "/v1/sources", fleetSource(nil)).want(201, ""))
+			first, by := store.named, &caller{key: &domain.APIKey{}, tenant: "default"}
+			var ctx context.Context
+			ctx, store.leave = context.WithCancel(t.Context())
+			_, _ = s.api.updateSource(ctx, by, &updateSourceInput{ID: src.ID, // nobody is there for the answer
+				RawBody: []byte(`{"agenfleet":{"email":"you@example.com","password":"canary"}}`)})
+			second := store.named
+			s.holds(false, first...)
+			s.holds(true, second...)
+			ctx, store.leave = context.WithCancel(t.Context())
+			_, _ = s.api.deleteSource(ctx, by, &deleteSourceInput{ID: src.ID})
+			s.holds(false, second...)
+			if len(first) != 1 || len(second) != 1 || first[0] == second[0] {
+				t.Errorf("the credentials: %v, then %v", first, second)
+			}
+		})
+	}
+}
+
+// TestARepeatThatCantBeReadIsOfUnknownOutcome: under a key, what stands on the ledger is read to see whose it is; until
+// then nothing is known that a refusal could say.
+func TestARepeatThatCantBeReadIsOfUnknownOutcome(t *testing.T) {
+	t.Parallel()
+	store := &refusing{keys: func(f domain.Fact) []string {
+		switch f.(type) {
+		case *domain.EndpointSecretRotated, *domain.EndpointDisabled:
+			return []string{}
+		}
+		return nil
+	}, lost: true}
 	s := newStack(t, func(c *Config) { store.Store, c.Store = c.Store, store })
-	admin := s.key("default", domain.RoleAdmin)
-	src := into[Source](s.call(admin, "POST", "/v1/sources", fleetSource(nil)).want(201, ""))
-	first, by := store.named, &caller{key: &domain.APIKey{}, tenant: "default"}
-	var ctx context.Context
-	ctx, store.leave = context.WithCancel(t.Context())
-	_, _ = s.api.updateSource(ctx, by, &updateSourceInput{ID: src.ID, // nobody is there for the answer
-		RawBody: []byte(`{"agenfleet":{"email":"you@example.com","password":"canary"}}`)})
-	second := store.named
-	s.holds(false, first...)
-	s.holds(true, second...)
-	ctx, store.leave = context.WithCancel(t.Context())
-	_, _ = s.api.deleteSource(ctx, by, &deleteSourceInput{ID: src.ID})
-	s.holds(false, second...)
-	if len(first) != 1 || len(second) != 1 || first[0] == second[0] {
-		t.Errorf("the credentials: %v, then %v", first, second)
+	on := s.endpoint(s.key("default", domain.RoleAdmin), map[string]any{})
+	by := &caller{key: &domain.APIKey{}, tenant: "default", route: &route{id: "any"}, idempotency: "k"}
+	for what, ask := range map[string]func(context.Context) error{
+		"disable": func(ctx context.Context) error {
+			_, err := s.api.disableEndpoint(ctx, by, &endpointPath{ID: on.ID})
+			return err
+		},
+		"rotate": func(ctx context.Context) error {
+			_, err := s.api.rotateSecret(ctx, by, &rotateInput{ID: on.ID})
+			return err
+		},
+	} {
+		var ctx context.Context
+		ctx, store.leave = context.WithCancel(t.Context())
+		if err := ask(ctx); !errors.Is(err, ledger.ErrUnknownOutcome) {
+			t.Errorf("%s: %v", what, err)
+		}
 	}
 }
 
