@@ -29,11 +29,11 @@ func (a *api) stream(w http.ResponseWriter, r *http.Request, c *caller, q *recor
 	case err == nil:
 	case !out.begun:
 		a.fail(w, r, err)
-	case r.Context().Err() != nil || out.broken:
+	case q.live && (r.Context().Err() != nil || out.broken): // its reader goes on where it was
 	case refused != nil && q.live:
 		_ = out.close(problemOf(refused).Detail) // the connection ends, be it read or not
 	default:
-		if refused == nil {
+		if refused == nil && r.Context().Err() == nil && !out.broken {
 			a.Logger.Error("reading records failed", "path", r.URL.Path, "error", err)
 		}
 		panic(http.ErrAbortHandler) // what was written is not all: the client must see that
@@ -81,9 +81,11 @@ func (a *api) follow(ctx context.Context, c *caller, out *streamWriter, q *recor
 func (a *api) awaitRecords(ctx context.Context, c *caller, out *streamWriter, q *recordsQuery) error {
 	wait, cancel := context.WithTimeout(ctx, a.quietFor(c))
 	defer cancel()
-	// The record that woke the stream may be the end of its key: the table of keys has it then. Where the table follows
-	// the ledger no more, it holds as it is, as it does for requests.
-	_ = a.Directory.WaitFor(wait, q.after)
+	// The record that woke the stream may be the end of its key: the table of keys has it then. Where the table does not
+	// follow the ledger soon, it holds as it is, as it does for requests.
+	table, enough := context.WithTimeout(wait, tableWithin)
+	_ = a.Directory.WaitFor(table, q.after)
+	enough()
 	if err := out.may(); err != nil {
 		return err
 	}
@@ -96,6 +98,10 @@ func (a *api) awaitRecords(ctx context.Context, c *caller, out *streamWriter, q 
 	}
 	return err
 }
+
+// tableWithin is how long a live stream waits at each turn for the table of keys, which is milliseconds behind the
+// ledger. What comes meanwhile waits, too.
+const tableWithin = time.Second
 
 // quietFor is how long a live stream may say nothing: not beyond the end of its key.
 func (a *api) quietFor(c *caller) time.Duration {

@@ -3,7 +3,11 @@ package httpapi
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
+	"io"
+	"iter"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -11,6 +15,7 @@ import (
 	"time"
 
 	"hookledger/domain"
+	"hookledger/ledger"
 )
 
 // allowed lets everything out.
@@ -125,6 +130,100 @@ func TestAQuietStreamEndsWhenItsKeyExpires(t *testing.T) {
 		a.stream(w, r, c, &recordsQuery{recordFilter: recordFilter{tenant: "default"}, live: true}, appendSSE)
 		if strings.Contains(w.String(), "hookledger records") {
 			t.Errorf("%q", w.String())
+		}
+	})
+}
+
+// endingStore is a store whose server ends when its records were read; they are more than one write takes.
+type endingStore struct {
+	ledger.Store
+	end context.CancelFunc // nil: it does not end
+}
+
+func (s *endingStore) ReadAll(ctx context.Context, after domain.Position) iter.Seq2[*domain.Record, error] {
+	return func(yield func(*domain.Record, error) bool) {
+		if s.end == nil {
+			s.Store.ReadAll(ctx, after)(yield)
+			return
+		}
+		for range 200 {
+			for r, err := range s.Store.ReadAll(ctx, after) {
+				if !yield(r, err) {
+					return
+				}
+			}
+		}
+		s.end()
+		yield(nil, ctx.Err())
+	}
+}
+
+// TestAnExportThatIsCutIsNoWholeOne: when the server ends meanwhile, who copies the ledger, or its events, sees that
+// there is more; a live stream, which is taken up again, ends in order.
+func TestAnExportThatIsCutIsNoWholeOne(t *testing.T) {
+	t.Parallel()
+	for _, path := range []string{"/v1/records", "/v1/feed?after=1"} {
+		for accept, want := range map[string]error{"application/x-ndjson": io.ErrUnexpectedEOF, "text/event-stream": nil} {
+			t.Run(path+" "+accept, func(t *testing.T) {
+				t.Parallel()
+				store := &endingStore{}
+				s := newStack(t, func(c *Config) { store.Store, c.Store = c.Store, store })
+				key := s.key("default", domain.RoleAdmin)
+				s.call(key, "POST", "/v1/events", example("")).want(202, "")
+				ctx, end := context.WithCancel(t.Context())
+				store.end = end
+				srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					s.api.mux.ServeHTTP(w, r.WithContext(ctx))
+				}))
+				defer srv.Close()
+				req, err := http.NewRequestWithContext(t.Context(), "GET", srv.URL+path, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				req.Header.Set("Authorization", "Bearer "+key)
+				req.Header.Set("Accept", accept)
+				resp, err := srv.Client().Do(req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer resp.Body.Close()
+				all, err := io.ReadAll(resp.Body)
+				if resp.StatusCode != http.StatusOK || !errors.Is(err, want) || len(all) == 0 {
+					t.Errorf("%s, %d bytes, then %v", resp.Status, len(all), err)
+				}
+				if strings.Contains(s.log.String(), "reading records failed") {
+					t.Error("an end in order is told as a failure")
+				}
+			})
+		}
+	}
+}
+
+// behindTable is a directory whose table of keys follows the ledger no more.
+type behindTable struct{ keyTable }
+
+func (*behindTable) WaitFor(ctx context.Context, _ domain.Position) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// TestALiveStreamDoesNotWaitLongForTheKeys: where their table does not follow, records that are there go out; each turn
+// asks for a second whether the key still lets them.
+func TestALiveStreamDoesNotWaitLongForTheKeys(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		begin := time.Now()
+		ctx, stop := context.WithTimeout(t.Context(), 10*time.Second)
+		defer stop()
+		a := &api{Config: Config{Store: hasOne{}, Now: time.Now}, Directory: &behindTable{}}
+		w := &recorder{header: http.Header{}}
+		asked := 0
+		out := newStreamWriter(w, func() error { asked++; return nil })
+		if err := a.awaitRecords(ctx, &caller{key: &domain.APIKey{}}, out, &recordsQuery{}); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(begin); took != tableWithin || asked != 1 || w.Len() > 0 {
+			t.Errorf("after %s, asked %d times: %q", took, asked, w.String())
 		}
 	})
 }
