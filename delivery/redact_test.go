@@ -49,7 +49,8 @@ func TestWhatAReceiverRepeatsOfItsDemandsIsRecordedNowhere(t *testing.T) {
 			w.WriteHeader(http.StatusUnauthorized)
 			_ = json.NewEncoder(w).Encode(r.Header)
 			_, login, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-			fmt.Fprintf(w, "who is %s in-%s?", login, r.Header.Get("X-Env"))
+			plain, _ := base64.StdEncoding.DecodeString(login)
+			fmt.Fprintf(w, "who is %s, that is %s, in-%s?", login, plain, r.Header.Get("X-Env"))
 		},
 		"in headers": func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("X-Was", r.Header.Get("Authorization"))
@@ -116,6 +117,42 @@ func TestWhatAMailServerRepeatsOfTheLoginIsRecordedNowhere(t *testing.T) {
 	}
 	if !strings.Contains(text, "AUTH PLAIN [redacted], or [redacted], or [redacted]?") {
 		t.Errorf("the answer is recorded as %s", text)
+	}
+}
+
+// TestRedact: however a secret is written, also where one begins with another, and where its end was cut off.
+func TestRedact(t *testing.T) {
+	t.Parallel()
+	for body, want := range map[string]string{
+		"12345678":                         "[redacted]",
+		"12345678tail&rest.":               "[redacted].",
+		`{"was":"12345678tail\u0026rest"}`: `{"was":"[redacted]"}`,
+		`quo\"te<d and quo"te<d`:           "[redacted] and [redacted]",
+		"a b c":                            "a b c",
+		"":                                 "",
+		"cut off: 12345678tail&re":         "cut off: [redacted]",
+		"cut off: 1234":                    "cut off: [redacted]",
+		"cut off: 123":                     "cut off: 123",
+	} {
+		r := &result{body: newBuffer(), truncated: strings.HasPrefix(body, "cut off")}
+		r.body.b = append(r.body.b, body...)
+		r.redact(domain.NewSecret("12345678"), domain.NewSecret("12345678tail&rest"), domain.NewSecret(`quo"te<d`),
+			domain.NewSecret("b"))
+		if string(r.body.b) != want {
+			t.Errorf("%q became %q, want %q", body, r.body.b, want)
+		}
+		if cap(r.body.b) < firstBuffer {
+			t.Errorf("the buffer of %q has %d bytes left when it is used again", body, cap(r.body.b))
+		}
+	}
+}
+
+// TestABufferWithoutRoomIsFilled: a read into nothing gives nothing, for ever.
+func TestABufferWithoutRoomIsFilled(t *testing.T) {
+	t.Parallel()
+	b := &buffer{}
+	if done, err := b.fill(strings.NewReader("thanks"), 100); !done || err != nil || string(b.b) != "thanks" {
+		t.Errorf("%v, %v: %q", done, err, b.b)
 	}
 }
 

@@ -208,7 +208,7 @@ func (b *buffer) release() { buffers.Put(b) }
 func (b *buffer) fill(r io.Reader, limit int) (done bool, err error) {
 	for len(b.b) < limit {
 		if len(b.b) == cap(b.b) {
-			grown := make([]byte, len(b.b), min(2*cap(b.b), domain.MaxResponseContent))
+			grown := make([]byte, len(b.b), min(max(2*cap(b.b), firstBuffer), domain.MaxResponseContent))
 			copy(grown, b.b)
 			b.b = grown
 		}

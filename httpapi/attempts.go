@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -46,6 +47,8 @@ type Attempt struct {
 	Node      string            `json:"node" doc:"The process that made the attempt."`
 	Timeout   domain.Duration   `json:"timeout" example:"20s"`
 	Erased    bool              `json:"erased,omitempty"`
+
+	hidden []string // of the URL, where the caller may not see it; the longest first
 }
 
 // AttemptRequest is a request as it went on the wire.
@@ -162,6 +165,7 @@ func (a *api) getAttempt(ctx context.Context, c *caller, in *attemptPath) (*atte
 		}
 		last = r.Position
 	}
+	out.hideURL()
 	if (out.Response != nil || out.Failure != nil) && row.Status == projections.AttemptInFlight {
 		// The ledger knows the outcome already: the row must not say otherwise.
 		if err := a.rowsAt(ctx, last); err != nil {
@@ -239,6 +243,11 @@ func (a *api) addRequest(ctx context.Context, c *caller, out *Attempt, started *
 	if out.Request.URL, err = a.targetURL(ctx, c, cfg, vault.PlaceOf(at)); err != nil {
 		return err
 	}
+	if !c.seesURLs() {
+		if out.hidden, err = a.hiddenParts(ctx, cfg, vault.PlaceOf(at)); err != nil {
+			return err
+		}
+	}
 	if cfg.Kind == domain.EndpointTelegram && cfg.Credential != nil &&
 		!strings.HasSuffix(out.Request.URL, hiddenPath) {
 		out.Request.URL = botURL(out.Request.URL, cfg.Credential)
@@ -253,6 +262,52 @@ func (a *api) addRequest(ctx context.Context, c *caller, out *Attempt, started *
 	}
 	out.Request.Body = string(plain)
 	return err
+}
+
+// leastHidden is the shortest path, in bytes, that is looked for in an answer: a shorter one is no capability.
+const leastHidden = 8
+
+// hiddenParts are the path and the query of a configuration's URL, as they may be repeated.
+func (a *api) hiddenParts(ctx context.Context, cfg *domain.EndpointConfig, p vault.Place) ([]string, error) {
+	content, err := a.openEndpoint(ctx, cfg, p)
+	if errors.Is(err, vault.ErrErased) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	u, err := url.Parse(cfg.Target(content))
+	if err != nil {
+		return nil, nil // nothing was ever sent there
+	}
+	parts := []string{u.EscapedPath(), u.Path, u.RawQuery}
+	slices.SortFunc(parts, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
+	return slices.DeleteFunc(parts, func(s string) bool { return len(s) < leastHidden }), nil
+}
+
+// hideURL takes what the caller may not see of the URL out of what came back: servers repeat it in what they say of a
+// path they don't know, or where they redirect.
+func (out *Attempt) hideURL() {
+	hide := func(s string) string {
+		for _, part := range out.hidden {
+			s = strings.ReplaceAll(s, part, hiddenPath)
+		}
+		return s
+	}
+	if f := out.Failure; f != nil {
+		f.Message = hide(f.Message)
+	}
+	res := out.Response
+	if res == nil || len(out.hidden) == 0 {
+		return
+	}
+	res.Body = hide(res.Body)
+	if body, err := base64.StdEncoding.DecodeString(res.BodyBase64); err == nil {
+		res.BodyBase64 = base64.StdEncoding.EncodeToString([]byte(hide(string(body))))
+	}
+	for i := range res.Headers {
+		res.Headers[i].Value = hide(res.Headers[i].Value)
+	}
 }
 
 // botURL is where a message to Telegram goes, with what stands for the token.
