@@ -227,3 +227,16 @@ func TestALiveStreamDoesNotWaitLongForTheKeys(t *testing.T) {
 		}
 	})
 }
+
+// TestStreamsAreKnown: those routes that the document says answer with server-sent events.
+func TestStreamsAreKnown(t *testing.T) {
+	t.Parallel()
+	for i := range routes {
+		rt := &routes[i]
+		ok := theDocument().at("paths", rt.path, strings.ToLower(rt.method), "responses", "200", "content",
+			"text/event-stream")
+		if IsStream(rt.path) != (ok != nil) {
+			t.Errorf("%s is a stream: %v", rt.id, ok != nil)
+		}
+	}
+}

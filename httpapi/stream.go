@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -87,4 +88,13 @@ func (s *streamWriter) send() error {
 		s.broken = true
 	}
 	return err
+}
+
+// streams are the routes that answer for as long as their reader likes; a test holds the document against it.
+var streams = []string{"list-records", "feed-events"}
+
+// IsStream says whether a path's answers may go on for as long as their reader likes: an orderly end does not wait for
+// them, and their readers resume.
+func IsStream(path string) bool {
+	return slices.ContainsFunc(streams, func(id string) bool { return routeOf(id).path == path })
 }

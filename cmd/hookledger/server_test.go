@@ -2,9 +2,9 @@ package main
 
 import (
 	"bufio"
-	"context"
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"io/fs"
 	"maps"
 	"net/http"
@@ -107,38 +107,41 @@ func spoilFile(name string) func(*testing.T, *serverConfig) {
 	}
 }
 
-// A reader of records who stays does not hold up an orderly end: its stream ends, and it resumes elsewhere.
+// A reader of records or events who stays does not hold up an orderly end: its stream ends, which no reader does here
+// before the server has, and it resumes elsewhere.
 func TestAnOpenStreamEndsWithTheServer(t *testing.T) {
 	t.Parallel()
-	s := started(t, serverConfig{DataDir: t.TempDir(), Listen: "127.0.0.1:0"})
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL+recordsPath, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Authorization", "Bearer "+s.AdminKey.Reveal())
-	req.Header.Set("Hookledger-Tenant", "*")
-	req.Header.Set("Accept", "text/event-stream")
-	client := &http.Client{Transport: &http.Transport{}}
-	resp, err := client.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = resp.Body.Close() }()
-	lines := bufio.NewScanner(resp.Body)
-	lines.Buffer(nil, 1<<20)
-	if resp.StatusCode != http.StatusOK || !lines.Scan() {
-		t.Fatalf("%s: %v", resp.Status, lines.Err())
-	}
-	closed := make(chan error, 1)
-	go func() { closed <- s.Close() }()
-	for lines.Scan() {
-		// The stream ends by the server, for nobody here ends it.
-		continue
-	}
-	if err := <-closed; err != nil {
-		t.Error(err)
+	for _, path := range []string{"/v1/records", "/v1/feed"} {
+		t.Run(path, func(t *testing.T) {
+			t.Parallel()
+			s := started(t, serverConfig{DataDir: t.TempDir(), Listen: "127.0.0.1:0"})
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL+path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Authorization", "Bearer "+s.AdminKey.Reveal())
+			req.Header.Set("Hookledger-Tenant", domain.DefaultTenant)
+			req.Header.Set("Accept", "text/event-stream")
+			client := &http.Client{Transport: &http.Transport{}}
+			resp, err := client.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = resp.Body.Close() }()
+			lines := bufio.NewScanner(resp.Body)
+			lines.Buffer(nil, 1<<20)
+			if resp.StatusCode != http.StatusOK || !lines.Scan() {
+				t.Fatalf("%s: %v", resp.Status, lines.Err())
+			}
+			closed := make(chan error, 1)
+			go func() { closed <- s.Close() }()
+			for lines.Scan() {
+				continue
+			}
+			if err := errors.Join(lines.Err(), <-closed); err != nil { // a stream that is broken off was waited for
+				t.Error(err)
+			}
+		})
 	}
 }
 

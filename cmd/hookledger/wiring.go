@@ -18,6 +18,7 @@ import (
 	"hookledger/delivery"
 	"hookledger/domain"
 	"hookledger/followups"
+	"hookledger/httpapi"
 	"hookledger/ingest"
 	"hookledger/projections"
 	"hookledger/retire"
@@ -134,14 +135,11 @@ func baseURL(l net.Listener, secure bool) string {
 	return scheme + "://" + net.JoinHostPort(host, port)
 }
 
-// recordsPath is the one route that answers for as long as its reader likes.
-const recordsPath = "/v1/records"
-
-// endStreams ends the streams of records when ending does, so that they hold up no orderly end; their readers resume.
-// All other requests run to their answer.
+// endStreams ends the streams of records and events when ending does, so that they hold up no orderly end; their
+// readers resume. All other requests run to their answer.
 func endStreams(h http.Handler, ending context.Context) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != recordsPath {
+		if !httpapi.IsStream(r.URL.Path) {
 			h.ServeHTTP(w, r)
 			return
 		}
