@@ -77,14 +77,32 @@ func TestProblemsBecomeErrorsThatNameTheFix(t *testing.T) {
 	if !strings.Contains(err.Error(), "hookledger endpoint list") {
 		t.Errorf("the error does not name the fix: %v", err)
 	}
-	c = newTestClient(t, func(w http.ResponseWriter, _ *http.Request) {
-		w.WriteHeader(http.StatusTooManyRequests)
-		_, _ = io.WriteString(w, `{"detail":"too much: repeat it after the time in Retry-After",`+
-			`"fix":"repeat it after the time in Retry-After","retry_after":90}`)
-	}, nil)
-	if err := c.Get(t.Context(), "/v1/events", nil, nil); !errors.As(err, &p) || p.Detail != "too much" ||
-		p.RetryAfter() != 90*time.Second || !p.Later() {
-		t.Errorf("got %#v", err)
+}
+
+// TestAProblemSaysWhenToComeBack: in its body, or, of a server from before that, in the header; nobody asks for less
+// than nothing, or in words.
+func TestAProblemSaysWhenToComeBack(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		header, body string
+		want         time.Duration
+	}{
+		{"", `,"retry_after":90`, 90 * time.Second},
+		{"30", `,"retry_after":90`, 90 * time.Second},
+		{"30", "", 30 * time.Second},
+		{"-1", "", 0}, {"Thu, 26 Nov 2026 14:00:00 GMT", "", 0}, {"", "", 0},
+	} {
+		client := newTestClient(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", c.header)
+			w.WriteHeader(http.StatusTooManyRequests)
+			_, _ = io.WriteString(w, `{"detail":"too much: repeat it after the time in Retry-After",`+
+				`"fix":"repeat it after the time in Retry-After"`+c.body+`}`)
+		}, nil)
+		var p *Problem
+		if err := client.Get(t.Context(), "/v1/events", nil, nil); !errors.As(err, &p) || p.Detail != "too much" ||
+			p.RetryAfter() != c.want || !p.Later() {
+			t.Errorf("%+v: got %#v", c, err)
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -76,6 +77,11 @@ func (c *Client) problem(resp *http.Response) error {
 	}
 	p.Status = resp.StatusCode
 	p.Detail = p.What()
+	if p.RetrySeconds == 0 { // a server from before retry_after says it in the header only
+		if n, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && n > 0 {
+			p.RetrySeconds = n
+		}
+	}
 	switch {
 	case p.Status == http.StatusUnauthorized && c.cfg.Key.Empty():
 		p.Detail, p.Fix = "the server wants an API key, and none was found",
