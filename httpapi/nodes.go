@@ -28,7 +28,8 @@ func (a *api) registerProjections() {
 	register(a, operation{id: "list-projections", tag: "Projections", summary: "List projections",
 		description: "The read models of this node, and how far they have come."}, a.listProjections)
 	register(a, operation{id: "get-node", tag: "Server", summary: "Say how this node does",
-		description: "Whether it takes events and starts attempts. What its disk has free is shown to platform keys."}, a.getNode)
+		description: "Whether it takes events and starts attempts. What its disk has free is shown to platform keys."},
+		a.getNode)
 }
 
 // Space is what the disk under the ledger, or under the data directory where that is elsewhere, has free.
@@ -88,7 +89,7 @@ func (a *api) rowsPosition() domain.Position {
 
 // Health is the answer of /livez and /readyz while requests are answered.
 type Health struct {
-	Status   string `json:"status" enum:"ok,reads_only" doc:"reads_only, of /readyz: no event is taken, no attempt starts."`
+	Status   string `json:"status" enum:"ok,reads_only" doc:"reads_only, of /readyz: nothing is taken or sent."`
 	Version  string `json:"version" doc:"Of the binary."`
 	LedgerID string `json:"ledger_id,omitempty" doc:"Which ledger answers."`
 	Disk     string `json:"disk,omitempty" doc:"ok, or why nothing is taken; of /readyz."`
