@@ -8,8 +8,10 @@ import (
 	"net/http"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -64,13 +66,24 @@ func inField(data []byte, v any) error {
 func fieldAt(p jsontext.Pointer) string {
 	at := bodyAt
 	for token := range p.Tokens() {
-		if strings.Trim(token, "0123456789") == "" {
-			at += "[" + token + "]"
+		if token != "" && strings.Trim(token, "0123456789") == "" {
+			at += "[" + shortened(token) + "]"
 		} else {
-			at += "." + token
+			at += within(token)
 		}
 	}
 	return at
+}
+
+// within names a member of an object: what is more than a word, as keys of metadata may be, is quoted, and has no colon
+// in it, at which parseFault would end the place.
+func within(name string) string {
+	name = shortened(name)
+	notOfWord := func(r rune) bool { return r != '_' && r != '-' && !unicode.IsLetter(r) && !unicode.IsDigit(r) }
+	if name != "" && strings.IndexFunc(strings.TrimSuffix(name, cutOff), notOfWord) < 0 {
+		return "." + name
+	}
+	return "[" + strings.ReplaceAll(strconv.Quote(name), ":", `\u003a`) + "]"
 }
 
 // takes says what a field of a type is given, and how.
@@ -132,26 +145,30 @@ func checkNames(t reflect.Type, object map[string]any, at string) error {
 	for _, name := range slices.Sorted(maps.Keys(object)) {
 		i := slices.IndexFunc(members, func(m member) bool { return m.name == name })
 		if members != nil && i < 0 {
-			return &fieldFault{at + "." + shortened(name), "there is no such field", rightName(members, name)}
+			return &fieldFault{at + within(name), "there is no such field", rightName(members, name)}
 		}
 		inner, ok := object[name].(map[string]any)
 		if !ok || i < 0 {
 			continue
 		}
-		if err := checkNames(members[i].of, inner, at+"."+name); err != nil {
+		if err := checkNames(members[i].of, inner, at+within(name)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// shortened keeps a long text out of an answer.
-func shortened(name string) string {
-	const longest = 64
-	if len(name) > longest {
-		return strings.ToValidUTF8(name[:longest], "") + "…"
+// cutOff ends what was shortened.
+const cutOff = "…"
+
+// shortened keeps a long name out of an answer.
+func shortened(name string) string { return shortenedTo(64, name) }
+
+func shortenedTo(longest int, text string) string {
+	if len(text) > longest {
+		return strings.ToValidUTF8(text[:longest], "") + cutOff
 	}
-	return name
+	return text
 }
 
 // rightName says what to write in place of a name that is none.

@@ -38,9 +38,18 @@ func TestAWrongFieldIsNamedWithItsFix(t *testing.T) {
 		{"PATCH", "/v1/event-types/" + own.eventType, `{"description":7}`, "body.description", "in quotes"},
 		{"POST", "/v1/endpoints", `{` + url + `"timeout":"canary"}`, "body.timeout", `"20s"`},
 		{"POST", "/v1/endpoints", `{` + url + `"retry_schedule":["20"]}`, "body.retry_schedule[0]", `"20s"`},
+		{"PATCH", endpoint, `{"metadata":{"a: b":1}}`, `body.metadata["a\u003a b"]`, "in quotes"},
+		{"PATCH", endpoint, `{"metadata":{"":1}}`, `body.metadata[""]`, "in quotes"},
+		{"PATCH", endpoint, `{"metadata":{"` + strings.Repeat("x", 500) + `canary":1}}`, "body.metadata.xxx", "in quotes"},
+		{"POST", "/v1/endpoints", `{` + url + `"metadata":{"a: b":1}}`, "body.metadata.a: b", ""},
+		{"POST", "/v1/endpoints", `{` + url + `"metadata":{"` + strings.Repeat("x", 500) + `canary":1}}`,
+			"body.metadata.xxx", ""},
 		{"POST", "/v1/endpoints/" + own.endpoint + "/rotate-secret", `{"overlap":"canary"}`, "body.overlap", `"20s"`},
 	} {
 		got := s.call(key, c.method, c.path, c.body, HeaderTenant, "default").want(400, "invalid_request")
+		if len(got.body) > 1000 {
+			t.Errorf("%s: an answer of %d bytes", c.method, len(got.body))
+		}
 		p := into[Problem](got)
 		if len(p.Errors) != 1 || !strings.HasPrefix(p.Errors[0].Location, c.location) || !strings.Contains(p.Fix, c.fix) ||
 			!strings.HasSuffix(p.Detail, p.Fix) {

@@ -57,7 +57,7 @@ func humaProblem(status int, msg string, errs []error) *Problem {
 		case err == nil:
 			continue
 		case errors.As(err, &detail):
-			f.Location, f.Message = detail.Location, detail.Message
+			f.Location, f.Message = shortenedTo(longestPlace, detail.Location), detail.Message
 		default:
 			f.Message = err.Error()
 		}
@@ -93,6 +93,9 @@ var jsonFormat = huma.Format{
 		return nil
 	},
 }
+
+// longestPlace bounds what an answer says of where something is wrong: keys of a map may be of any length.
+const longestPlace = 128
 
 // noJSON begins every complaint about a text that is no JSON.
 const noJSON = "this is no valid JSON: "
