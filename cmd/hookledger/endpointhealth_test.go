@@ -18,7 +18,8 @@ func TestHealthFitsATerminal(t *testing.T) {
 	h := apiclient.Health{EndpointID: "ep_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C", State: "failing", Since: &at,
 		Reason: "failures_in_a_row", Causes: []apiclient.HealthCause{{RecordID: record, Stream: delivery},
 			{RecordID: record, Stream: delivery}}, Breaker: "half_open", At: at,
-		Hold: &apiclient.HealthHold{Reason: "breaker_open", Since: at, Until: &at, RecordID: record, Says: "it goes on by itself"},
+		Hold: &apiclient.HealthHold{Reason: "breaker_open", Since: at, Until: &at, RecordID: record,
+			Says: "it goes on by itself"},
 		Windows: map[string]apiclient.HealthWindow{"5m": {Attempts: 1_000_000, SuccessRate: 0.123, P50: 12345.6,
 			P95: 12345.6, P99: 12345.6, Errors: map[string]int{"503": 10000, "connection_refused": 99999}}},
 		Changes: []apiclient.HealthChange{
