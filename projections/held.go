@@ -79,16 +79,15 @@ type held struct {
 	now      time.Time
 }
 
-func (p *Projections) holding(ctx context.Context, tenant string) (held, error) {
-	h := held{now: p.cfg.Now(), behind: map[string]domain.Position{}}
-	var err error
-	if h.paused, err = p.pausedReplays(ctx, tenant); err != nil {
-		return h, err
-	}
+// holding says what holds a tenant's deliveries back, these replays that are paused among it.
+func (p *Projections) holding(tenant string, paused map[string]time.Time) held {
+	h := held{now: p.cfg.Now(), behind: map[string]domain.Position{}, paused: paused}
 	if r, ok := p.directory.Routing(tenant); ok {
 		for _, e := range r.Endpoints {
-			if b, ok := p.backlog.Blocked(tenant, e.ID); ok {
-				h.behind[e.ID] = b.Position
+			if e.Config.Waits() {
+				if b, ok := p.backlog.Blocked(tenant, e.ID); ok {
+					h.behind[e.ID] = b.Position
+				}
 			}
 			if e.Disabled {
 				h.disabled = append(h.disabled, e.ID)
@@ -97,7 +96,7 @@ func (p *Projections) holding(ctx context.Context, tenant string) (held, error) 
 			}
 		}
 	}
-	return h, nil
+	return h
 }
 
 // pausedReplays says since when which of a tenant's replays are paused.
@@ -108,6 +107,22 @@ func (p *Projections) pausedReplays(ctx context.Context, tenant string) (map[str
 			var r domain.Replay
 			err := scanReplay(rows, &r)
 			out[r.ID] = r.UpdatedAt
+			return err
+		})
+	return out, p.db.broken(err)
+}
+
+// allPausedReplays says so of all tenants, by tenant, in one query: it looks at the replays that have not ended.
+func (p *Projections) allPausedReplays(ctx context.Context) (map[string]map[string]time.Time, error) {
+	out := map[string]map[string]time.Time{}
+	err := scanRows(ctx, p.db.r, "SELECT state FROM replays INDEXED BY replays_open WHERE ended = 0 AND status = ?",
+		[]any{string(domain.ReplayIsPaused)}, func(rows *sql.Rows) error {
+			var r domain.Replay
+			err := scanReplay(rows, &r)
+			if out[r.Tenant] == nil {
+				out[r.Tenant] = map[string]time.Time{}
+			}
+			out[r.Tenant][r.ID] = r.UpdatedAt
 			return err
 		})
 	return out, p.db.broken(err)

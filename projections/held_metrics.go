@@ -20,11 +20,12 @@ var heldReasons = []string{HeldDisabled, HeldReplay, HeldBehind, domain.HoldBrea
 // and replays that hold something back, in indexes that end in what is asked for: about 50 ms for a million.
 func (p *Projections) countHeld(ctx context.Context) (map[string]int, error) {
 	out := map[string]int{}
+	paused, err := p.allPausedReplays(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list the replays that are paused: %w", err)
+	}
 	for _, t := range p.directory.Tenants() {
-		h, err := p.holding(ctx, t.Name)
-		if err != nil {
-			return nil, err
-		}
+		h := p.holding(t.Name, paused[t.Name])
 		if h.none() {
 			continue
 		}

@@ -213,10 +213,11 @@ func eventList(f EventFilter) *list {
 // those that are due at one whose breaker is open, or that asked for a pause, and those that a paused replay has
 // scheduled.
 func (p *Projections) Deliveries(ctx context.Context, f DeliveryFilter) (Page[DeliveryRow], error) {
-	holding, err := p.holding(ctx, f.Tenant)
+	paused, err := p.pausedReplays(ctx, f.Tenant)
 	if err != nil {
 		return Page[DeliveryRow]{}, err
 	}
+	holding := p.holding(f.Tenant, paused)
 	l := deliveryList(f, holding)
 	out, err := page(ctx, p.db, l, scanDelivery, func(d *DeliveryRow) cursor { return cursor{micros(d.CreatedAt), d.ID} })
 	for i := range out.Rows {

@@ -2,7 +2,9 @@ package projections
 
 import (
 	"database/sql"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -34,6 +36,35 @@ func (l *fakeLedger) page(endpoint string, events ...string) []string {
 	l.mu.Unlock()
 	l.replay(f)
 	return out
+}
+
+// TestPausedReplaysOfAllTenants: one query gives of each tenant what a query of its own does, and not what goes on.
+func TestPausedReplaysOfAllTenants(t *testing.T) {
+	t.Parallel()
+	l := newFakeLedger()
+	tenants := []string{ten, "acme", "blue"}
+	for i, tenant := range tenants {
+		l.tenant(tenant)
+		for n := range 2 {
+			stream := domain.ReplayStream(tenant, fmt.Sprint("rpl_", i, n))
+			l.append(stream, tenant, "", &domain.ReplayRequested{Match: domain.MatchThen})
+			l.append(stream, tenant, "", &domain.ReplayPlanned{Count: 1})
+			if n < i {
+				l.append(stream, tenant, "", &domain.ReplayPaused{Reason: "manual"})
+			}
+		}
+	}
+	p := l.opened(t, nil)
+	if err := p.history.catchUp(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	all, err := p.allPausedReplays(t.Context())
+	for i, tenant := range tenants {
+		one, err2 := p.pausedReplays(t.Context(), tenant)
+		if errors.Join(err, err2) != nil || !maps.Equal(all[tenant], one) || len(one) != i {
+			t.Errorf("%s: %v, and of all %v: %v", tenant, one, all, errors.Join(err, err2))
+		}
+	}
 }
 
 // TestReplaysAreFolded: a page makes rows that wait, in a list where the replay was made; what becomes of them is
