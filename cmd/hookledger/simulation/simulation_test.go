@@ -134,6 +134,7 @@ func simulate(t *testing.T, seed uint64, dir string) tally {
 	}
 	w.heal()
 	w.verify()
+	w.rebuilt() // what follows waits for the product, which may want the world's lock
 	w.shown()
 	return w.tally
 }
