@@ -79,7 +79,8 @@ func (a *api) document() *huma.OpenAPI {
 		OpenAPI: "3.1.0",
 		Info: &huma.Info{Title: "hookledger", Version: a.Version,
 			Description: "An event-sourced webhook ledger: post an event, and every endpoint subscribed to it gets a signed " +
-				"request; every step is an immutable record.",
+				"request; every step is an immutable record. What a route would pass over of a request is refused with 400: " +
+				"a query parameter that it does not have, one given twice that is no list, one without a value but cursor.",
 			License: &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"}},
 		Servers: []*huma.Server{{URL: "/", Description: "this server"}},
 		Components: &huma.Components{
