@@ -227,6 +227,9 @@ func (w *world) shown() {
 	w.list("/v1/deliveries", deliveries)
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if err := w.readOn(); err != nil {
+		w.t.Errorf("the ledger can't be read: %v", err)
+	}
 	for id, s := range w.ledger.endpoints.now {
 		want, listed := "enabled", id != "" && !s.removed
 		if s.disabled {
