@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestCompliancePage runs every command of docs/compliance.md, in its order.
+// TestCompliancePage runs every command of docs/compliance.md, in its order; a signature that does not verify ends it.
 func TestCompliancePage(t *testing.T) {
 	t.Parallel()
 	r := newReader(t)
@@ -19,6 +19,9 @@ func TestCompliancePage(t *testing.T) {
 			r.expect(line, "v1,")
 		}
 	})
+	if got := read(t, filepath.Join(r.dir, "body.json")); !strings.HasPrefix(got, `{"id":"alert-17",`) {
+		t.Errorf("body.json:\n%s", got)
+	}
 	if got := read(t, filepath.Join(r.dir, "attempts.csv")); strings.Count(got, "\n") != 2 {
 		t.Errorf("attempts.csv:\n%s", got)
 	}

@@ -61,7 +61,8 @@ func (a *api) retryDelivery(ctx context.Context, c *caller, in *retryInput) (*de
 	e, ok := a.Directory.Endpoint(c.tenant, row.EndpointID)
 	if !ok || !e.Exists() {
 		return nil, domain.Refuse(domain.KindConflict, "endpoint_removed", "the delivery's endpoint was deleted",
-			"make a new endpoint, and post the event again under a new id")
+			"send its event to another endpoint, under the id that it has: hookledger replay create --event-id "+row.EventID+
+				" --to ENDPOINT")
 	}
 	force := in.Body != nil && in.Body.Force
 	policy := domain.RetryPolicy{Schedule: e.Config.RetrySchedule, Jitter: domain.DefaultJitter}

@@ -26,14 +26,20 @@ func attemptColumns() []output.Column[apiclient.Attempt] {
 		detail("event_id", func(t apiclient.Attempt) string { return t.EventID }),
 		detail("endpoint_id", func(t apiclient.Attempt) string { return t.EndpointID }),
 		detail("remote_addr", func(t apiclient.Attempt) string { return t.RemoteAddr }),
-		detail("failure", func(t apiclient.Attempt) string {
-			if t.Failure == nil {
-				return ""
-			}
-			return strings.TrimSuffix(t.Failure.Phase+": "+t.Failure.Message, ": ")
-		}),
+		detail("failure", failureOf),
 	}
 }
+
+// failureOf is where an attempt failed, and how; empty where an answer came.
+func failureOf(t apiclient.Attempt) string {
+	if t.Failure == nil {
+		return ""
+	}
+	return strings.TrimSuffix(t.Failure.Phase+": "+t.Failure.Message, ": ")
+}
+
+// attemptStatuses are those that --status of attempts takes.
+var attemptStatuses = []string{"in_flight", "succeeded", "failed", "interrupted"}
 
 func newAttempt(a *app) *cobra.Command {
 	r := &remote{}
@@ -63,7 +69,8 @@ func newAttemptList(a *app, r *remote) *cobra.Command {
 	filterFlag(c, filter, "endpoint-id", "only those at this endpoint")
 	filterFlag(c, filter, "event-id", "only those of this event")
 	filterFlag(c, filter, "delivery-id", "only those of this delivery")
-	filterFlag(c, filter, "status", "only in_flight, succeeded, failed or interrupted ones")
+	filterFlag(c, filter, "status", "only "+choice(attemptStatuses)+" ones")
+	choices(c, "status", attemptStatuses...)
 	filterFlag(c, filter, "code", "only those answered with this HTTP status")
 	filterFlag(c, filter, "error-code", "only those that failed so, such as timeout or connection_refused")
 	return c
@@ -81,11 +88,20 @@ func (a *app) attempt(cmd *cobra.Command, r *remote, id string) (apiclient.Item[
 }
 
 func newAttemptGet(a *app, r *remote) *cobra.Command {
-	return &cobra.Command{Use: "get ID", Short: "Show an attempt: the request, its signature, the response, the timings",
-		Example: "  hookledger attempt get att_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C -o json", Args: args("ID"),
+	body := false
+	c := &cobra.Command{Use: "get ID", Short: "Show an attempt: the request, its signature, the response, the timings",
+		Example: "  hookledger attempt get att_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C -o json\n" +
+			"  hookledger attempt get att_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C --body > body.json", Args: args("ID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			t, err := a.attempt(cmd, r, args[0])
 			if err != nil {
+				return err
+			}
+			if body {
+				if err := requestThere(&t.Value); err != nil {
+					return err
+				}
+				_, err = io.WriteString(a.out, t.Value.Request.Body)
 				return err
 			}
 			if err := output.One(a.printer, attemptColumns(), t.Raw, t.Value); err != nil {
@@ -96,6 +112,17 @@ func newAttemptGet(a *app, r *remote) *cobra.Command {
 			}
 			return nil
 		}}
+	c.Flags().BoolVar(&body, "body", false, "print the request's body alone, byte for byte as it was signed and sent")
+	return c
+}
+
+// requestThere refuses an attempt whose request is not there any more.
+func requestThere(t *apiclient.Attempt) error {
+	if t.Request != nil && !t.Erased {
+		return nil
+	}
+	return domain.Refuse(domain.KindErased, "no_request", "the request of this attempt is not there any more",
+		"its content was erased; what is left shows: hookledger attempt get "+t.ID)
 }
 
 func newAttemptCurl(a *app, r *remote) *cobra.Command {
@@ -123,10 +150,10 @@ hookledger delivery retry.`,
 
 // curlable refuses an attempt whose request no curl command can repeat, and says what must be put into the others'.
 func (a *app) curlable(t *apiclient.Attempt) error {
+	if err := requestThere(t); err != nil {
+		return err
+	}
 	switch {
-	case t.Request == nil || t.Erased:
-		return domain.Refuse(domain.KindErased, "no_request", "the request of this attempt is not there any more",
-			"its content was erased; what is left shows: hookledger attempt get "+t.ID)
 	case t.Request.Kind == domain.EndpointEmail:
 		return domain.Refuse(domain.KindInvalid, "no_curl", "this attempt sent a mail, which is no request of HTTP's",
 			"see it with: hookledger attempt get "+t.ID+"; send it again with: hookledger delivery retry "+t.DeliveryID)

@@ -2,12 +2,23 @@ package main
 
 import (
 	"net/url"
+	"slices"
 	"strconv"
 
 	"github.com/spf13/cobra"
 
 	"hookledger/cmd/hookledger/apiclient"
 	"hookledger/cmd/hookledger/output"
+	"hookledger/domain"
+)
+
+// recordedStatuses are a delivery's by its records; deliveryStatuses, which --status of deliveries takes, has the
+// derived one, too.
+var (
+	recordedStatuses = []string{string(domain.StatusPending), string(domain.StatusInFlight),
+		string(domain.StatusRetrying), string(domain.StatusSucceeded), string(domain.StatusExhausted),
+		string(domain.StatusCancelled)}
+	deliveryStatuses = slices.Insert(slices.Clone(recordedStatuses), 3, string(domain.StatusHeld))
 )
 
 func deliveryColumns() []output.Column[apiclient.Delivery] {
@@ -23,13 +34,26 @@ func deliveryColumns() []output.Column[apiclient.Delivery] {
 			return d.Held.Reason + " since " + output.Time(d.Held.Since)
 		}),
 		column("attempt_count", func(d apiclient.Delivery) string { return output.Int(d.AttemptCount) }),
-		column("next_attempt_at", func(d apiclient.Delivery) string { return output.TimeOf(d.NextAt) }),
+		column("next_attempt_at", nextAttempt),
 		column("event_id", func(d apiclient.Delivery) string { return d.EventID }), // a narrow terminal cuts ids off
 		column("endpoint_id", func(d apiclient.Delivery) string { return d.EndpointID }),
 		detail("created_at", func(d apiclient.Delivery) string { return output.Time(d.CreatedAt) }),
 		detail("completed_at", func(d apiclient.Delivery) string { return output.TimeOf(d.CompletedAt) }),
 		detail("cancelled", apiclient.Delivery.WhyCancelled),
 	}
+}
+
+// nextAttempt is when the next attempt is to come. What is held, or due already, has none that anybody knows, but where
+// what holds it ends by itself.
+func nextAttempt(d apiclient.Delivery) string {
+	at := d.NextAt
+	if d.Held != nil {
+		at = d.Held.Until
+	}
+	if at == nil || at.Before(now()) {
+		return ""
+	}
+	return output.Time(*at)
 }
 
 // waitsOf says what a delivery waits for: "endpoint_rate of 50, 3 ahead".
@@ -78,7 +102,8 @@ func newDeliveryList(a *app, r *remote) *cobra.Command {
 	filterFlag(c, filter, "endpoint-id", "only those to this endpoint")
 	filterFlag(c, filter, "event-id", "only those of this event")
 	filterFlag(c, filter, "event", "only those of this event type, or pattern such as agent.*")
-	filterFlag(c, filter, "status", "only pending, in_flight, retrying, held, succeeded, exhausted or cancelled ones")
+	filterFlag(c, filter, "status", "only "+choice(deliveryStatuses)+" ones")
+	choices(c, "status", deliveryStatuses...)
 	filterFlag(c, filter, "code", "only those whose last response had this HTTP status")
 	filterFlag(c, filter, "replay-id", "only those of this replay")
 	return c
@@ -109,20 +134,11 @@ func newDeliveryGet(a *app, r *remote) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := output.One(a.printer, append(deliveryColumns(), detail("waits", waitsOf)), d.Raw, d.Value); err != nil {
-				return err
+			columns := append(deliveryColumns(), detail("waits", waitsOf))
+			if a.printer.Format != output.Table {
+				return output.One(a.printer, columns, d.Raw, d.Value)
 			}
-			if a.printer.Format != output.Table || len(d.Value.Attempts) == 0 {
-				return nil
-			}
-			a.blank()
-			list := output.NewList(a.printer, attemptColumns())
-			for _, at := range d.Value.Attempts {
-				if err := list.Add(at.Raw, at.Value); err != nil {
-					return err
-				}
-			}
-			return list.Close()
+			return a.showDelivery(cmd.Context(), c, &d, columns)
 		}}
 }
 

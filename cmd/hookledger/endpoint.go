@@ -126,6 +126,7 @@ func (f *endpointFlags) flags(c *cobra.Command) {
 		"disable it after so long of nothing but failures, such as 72h; 0s: never (default: the server's)")
 	flags.StringVar(&f.onExhausted, "on-exhausted", "",
 		"what those behind an exhausted delivery do when ordered: continue (the default) or wait")
+	choices(c, "on-exhausted", "continue", "wait")
 }
 
 func (f *endpointFlags) body(cmd *cobra.Command) (map[string]any, error) {
@@ -134,6 +135,9 @@ func (f *endpointFlags) body(cmd *cobra.Command) (map[string]any, error) {
 		if cmd.Flags().Changed(flag) {
 			body[name] = v
 		}
+	}
+	if cmd.Flags().Changed("events") && strings.Join(f.events, "") == "" {
+		return nil, usage("--events is empty", `give event types or patterns, such as --events agent.*,cron.failed or --events "*"`)
 	}
 	meta, err := pairs("--metadata", f.meta)
 	if err != nil {
@@ -196,13 +200,13 @@ func newEndpointCreate(a *app, r *remote) *cobra.Command {
 			}
 			a.noteSecret(&out.Value)
 			a.noteWarnings(&out.Value)
+			a.noteUnmatched(cmd.Context(), c, f.events)
 			return nil
 		}}
 	f.flags(c)
 	f.to.flags(c, false)
 	demands.flags(c, false)
 	key.flags(c)
-	required(c, "events")
 	return c
 }
 
@@ -246,6 +250,7 @@ func newEndpointUpdate(a *app, r *remote) *cobra.Command {
 				return err
 			}
 			a.noteWarnings(&out.Value)
+			a.noteUnmatched(cmd.Context(), c, f.events)
 			return nil
 		}}
 	f.flags(c)

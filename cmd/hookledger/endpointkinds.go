@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -83,13 +84,14 @@ func (f *kindFlags) secret(a *app, in map[string]any, name, flag, file string) e
 func (f *kindFlags) missing(cmd *cobra.Command) error {
 	needs := map[string][]string{domain.EndpointWebhook: {"url"}, domain.EndpointSlack: {"url"},
 		domain.EndpointTelegram: {"chat-id", "token-file"}, domain.EndpointEmail: {"smtp", "from", "to"}}
-	for _, flag := range needs[f.kind] {
-		if !cmd.Flags().Changed(flag) {
-			return usage("--"+flag+" is missing", "an endpoint of kind "+f.kind+" needs --"+strings.Join(needs[f.kind], ", --"))
-		}
-	}
 	if needs[f.kind] == nil {
 		return usage("--kind: there is no "+f.kind, "use webhook, slack, telegram or email")
+	}
+	all := append(needs[f.kind], "events")
+	missing := slices.DeleteFunc(slices.Clone(all), cmd.Flags().Changed)
+	if len(missing) > 0 {
+		return usage("--"+strings.Join(missing, ", --")+" must be given",
+			"an endpoint of kind "+f.kind+" needs --"+strings.Join(all, ", --"))
 	}
 	return nil
 }

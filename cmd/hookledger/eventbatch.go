@@ -110,8 +110,12 @@ func (b *batchSender) run(ctx context.Context, first, second []byte, err error) 
 	if errors.Is(err, io.EOF) {
 		err = nil
 	}
+	repair := ""
+	if err != nil && sendErr == nil { // sent again as it is, it would end here again
+		repair = fmt.Sprintf("repair event %d, then ", b.events.n+1)
+	}
 	if err = errors.Join(sendErr, err); err != nil {
-		err = errors.Join(err, b.brokeOff(err))
+		err = errors.Join(err, b.brokeOff(err, repair))
 	}
 	return errors.Join(err, b.finish())
 }
@@ -205,16 +209,16 @@ func (b *batchSender) settle() error {
 	return nil
 }
 
-// brokeOff says what was sent, and how to go on.
-func (b *batchSender) brokeOff(why error) error {
-	of, behind := "", ""
+// brokeOff says what was sent, and how to go on: with what is to be repaired first.
+func (b *batchSender) brokeOff(why error, repair string) error {
+	sent, behind := plural(b.before, "event"), ""
 	if all := b.events.all(b.in); all > 0 {
-		of = fmt.Sprintf(" of %d", all)
+		sent = fmt.Sprintf("%d of %s", b.before, plural(all, "event"))
 	}
 	if b.before > 0 {
 		behind = fmt.Sprintf(" and --skip %d", b.before)
 	}
-	b.a.note("sent %d%s events; go on with the same command%s", b.before, of, behind)
+	b.a.note("sent %s; %sgo on with the same command%s", sent, repair, behind)
 	if apiclient.CodeOf(why) == "unreachable" && !errors.Is(why, syscall.ECONNREFUSED) && len(b.pending) > 0 {
 		b.a.note("up to %d behind them may have been taken as well: those with an id of their own can be sent again",
 			len(b.pending))

@@ -26,7 +26,8 @@ func newEventSend(a *app, r *remote) *cobra.Command {
 	c := &cobra.Command{Use: "send [FILE | -]", Short: "Send an event, or many",
 		Long: `Send an event: one that flags describe, the example of an event type, or those of a file or of stdin. A
 file holds one JSON object, several one after the other (NDJSON), or an array; each is what POST /v1/events
-takes. Many are sent in batches; each is taken or refused on its own, and one without an id is given one.
+takes. Many are sent in batches; each is taken or refused on its own, and one without an id is given one. What is no
+JSON ends it: those before it were sent, and it says which one to repair, and how to go on.
 
 What the server can't take for now, because of the tenant's rate or while its ledger is away, is sent again when the
 server says; nothing is taken twice. Ctrl-C ends it behind what was sent: it says how many, and --skip goes on there.

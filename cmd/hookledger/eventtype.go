@@ -1,13 +1,16 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"net/url"
+	"slices"
 
 	"github.com/spf13/cobra"
 
 	"hookledger/cmd/hookledger/apiclient"
 	"hookledger/cmd/hookledger/output"
+	"hookledger/domain"
 )
 
 func eventTypeColumns() []output.Column[apiclient.EventType] {
@@ -51,6 +54,26 @@ func newEventTypeGet(a *app, r *remote) *cobra.Command {
 			}
 			return getOne(cmd, a, c, "/v1/event-types/"+url.PathEscape(args[0]), eventTypeColumns())
 		}}
+}
+
+// noteUnmatched says which patterns no event type matches: a word may be misspelt. Where the types can't be listed it
+// says nothing.
+func (a *app) noteUnmatched(ctx context.Context, c *apiclient.Client, patterns []string) {
+	open := slices.DeleteFunc(slices.Clone(patterns), func(p string) bool { return p == "*" })
+	if len(open) == 0 {
+		return
+	}
+	for page, err := range apiclient.All[apiclient.EventType](ctx, c, "/v1/event-types", nil) {
+		if err != nil {
+			return
+		}
+		for _, t := range page.Data {
+			open = slices.DeleteFunc(open, func(p string) bool { return domain.MatchType(p, t.Value.Type) })
+		}
+	}
+	for _, p := range open {
+		a.note("no event type matches %s yet; those that there are: hookledger event-type list", p)
+	}
 }
 
 // newEventTypeWrite is create, or update: both take the same flags.

@@ -131,6 +131,14 @@ func takes(cmd *cobra.Command, f *pflag.Flag) string {
 	return "give --" + f.Name + " " + what + ": " + help
 }
 
+// choices are the values that a flag takes, for the shell and for what is said of it.
+func choices(c *cobra.Command, flag string, values ...string) {
+	if err := c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values,
+		cobra.ShellCompDirectiveNoFileComp)); err != nil {
+		panic(err) // no such flag: a broken build
+	}
+}
+
 // choice writes "a, b or c".
 func choice(values []string) string {
 	if len(values) < 2 {

@@ -115,6 +115,11 @@ func (p *place) open(ctx context.Context) (store nodeStore, lock io.Closer, err 
 	} else {
 		store, err = openEmbedded(p.home, p.store)
 	}
+	var inUse *domain.Error
+	if errors.As(err, &inUse) && inUse.Code == "ledger_in_use" { // what the system said about the lock helps nobody
+		err = domain.Refuse(inUse.Kind, inUse.Code, inUse.Detail,
+			"stop that process, or ask the server that runs on it: hookledger status, hookledger record list")
+	}
 	if err != nil {
 		return nil, nil, errors.Join(err, lock.Close())
 	}

@@ -91,10 +91,15 @@ func newQuery(a *app) *cobra.Command {
 	filterOnly(events, "sort", "received (the default) or occurred: in the order of the events' own timestamps")
 	filterOnly(events, "status", "only those with a delivery that is pending, in_flight, retrying, succeeded, …")
 	deliveries := newQueryList(a, r, "deliveries", "delivery", "/v1/deliveries", deliveryColumns())
-	filterOnly(deliveries, "status", "only pending, in_flight, retrying, held, succeeded, exhausted or cancelled ones")
+	filterOnly(deliveries, "status", "only "+choice(deliveryStatuses)+" ones")
 	attempts := newQueryList(a, r, "attempts", "attempt", "/v1/attempts", foundAttemptColumns())
-	filterOnly(attempts, "status", "only in_flight, succeeded, failed or interrupted ones")
+	filterOnly(attempts, "status", "only "+choice(attemptStatuses)+" ones")
 	filterOnly(attempts, "delivery-status", "only those of deliveries that are pending, succeeded, exhausted, …")
+	choices(events, "sort", "received", "occurred")
+	choices(events, "status", recordedStatuses...)
+	choices(deliveries, "status", deliveryStatuses...)
+	choices(attempts, "status", attemptStatuses...)
+	choices(attempts, "delivery-status", recordedStatuses...)
 	return withRemote(group("query", "Find any event, delivery or attempt by any mix of conditions",
 		events, deliveries, attempts, newQueryEvent(a, r), newQueryOpen(a, r), newQueryRouting(a, r),
 		newQueryServiceLevels(a, r)), r)

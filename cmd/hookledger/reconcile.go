@@ -37,8 +37,12 @@ that they state, and compared with a source of truth. Without one the deliveries
 spent is a running total: for each agent, period, period's start, unit and currency the highest and last counts
 once. Tokens and money, and two currencies, are never added.
 
-It exits 0 only when it balances, and 5 when it does not. The run is kept on the ledger: with the same --id, or at
-the same --as-of, it has the same digest.`,
+It exits 0 only when it balances, and 5 when it does not. What balances because little was there to compare is said
+as a warning. The run is kept on the ledger: with the same --id, or at the same --as-of, it has the same digest.
+
+closes in the report says that the period was over when the run was made. The first such run closes the period: an
+event that comes later is counted, and listed as an adjustment. --dry-run shows the same report, and keeps and closes
+nothing.`,
 		Example: `  hookledger reconcile --period 2026-03 --billing march.csv
   hookledger reconcile --period 2026-03 --receiver received.csv \
     --endpoint-id ep_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C -o csv
@@ -70,6 +74,9 @@ the same --as-of, it has the same digest.`,
 	flags.IntVar(&f.maxListed, "max-listed", 0, "findings that are listed; all are counted (default 10000)")
 	flags.StringVar(&f.show, "show", "", "only "+strings.Join(reconcileParts, ", ")+
 		" (default: all as a table, findings as csv and ndjson)")
+	choices(c, "show", reconcileParts...)
+	choices(c, "by", "received", "event")
+	choices(c, "format", "csv", "ndjson")
 	c.MarkFlagsMutuallyExclusive("billing", "receiver", "agenfleet")
 	c.AddCommand(newReconcileList(a, r), newReconcileGet(a, r))
 	return withRemote(c, r)
@@ -77,6 +84,9 @@ the same --as-of, it has the same digest.`,
 
 // body is what the API is asked with.
 func (f *reconcileFlags) body(a *app) (map[string]any, error) {
+	if (f.from == "") != (f.to == "") {
+		return nil, usage("--from and --to go together, and one of them is missing", "for a period until now give --to 0s")
+	}
 	body := map[string]any{}
 	given := func(name string, v any, is bool) {
 		if is {
@@ -167,10 +177,15 @@ func (a *app) reconcile(cmd *cobra.Command, r *remote, f *reconcileFlags) error 
 	if err := a.showReconciliation(out, f.show); err != nil {
 		return err
 	}
+	for _, w := range doubts(&out.Value) {
+		a.note("warning: %s", w)
+	}
 	if !out.Value.Balanced {
 		return &unverifiedError{fmt.Errorf("it does not balance: %s", imbalance(&out.Value))}
 	}
-	a.note("it balances: %d events", out.Value.Totals.Events)
+	if out.Value.Totals.Events > 0 {
+		a.note("it balances: %s", plural(out.Value.Totals.Events, "event"))
+	}
 	return nil
 }
 

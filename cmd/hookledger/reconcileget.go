@@ -20,6 +20,7 @@ that was made with a file needs the file again: the command that shows it is pri
 		Example: "  hookledger reconcile get rcn_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C --show findings", Args: args("ID"),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.reconciled(cmd.Context(), r, args[0], show) }}
 	c.Flags().StringVar(&show, "show", "", "only "+strings.Join(reconcileParts, ", "))
+	choices(c, "show", reconcileParts...)
 	return c
 }
 

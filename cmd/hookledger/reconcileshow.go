@@ -103,6 +103,7 @@ func reconciliationColumns() []output.Column[apiclient.Reconciliation] {
 		column("from", func(r run) string { return output.Time(r.From) }),
 		column("to", func(r run) string { return output.Time(r.To) }),
 		column("against", func(r run) string { return r.Against }),
+		detail("warnings", func(r run) string { return strings.Join(doubts(&r), "; ") }),
 		column("findings", func(r run) string { return joinCounts(r.Totals.Findings) }),
 		column("created_at", func(r run) string { return output.Time(r.CreatedAt) }),
 		detail("rules", func(r run) string {
@@ -131,6 +132,30 @@ func reconciliationColumns() []output.Column[apiclient.Reconciliation] {
 		detail("reason", func(r run) string { return r.Reason }),
 		detail("created_by", func(r run) string { return r.CreatedBy }),
 	}
+}
+
+// doubts are why a run that balances shows little.
+func doubts(r *apiclient.Reconciliation) []string {
+	var out []string
+	if r.Totals.Events == 0 {
+		out = append(out, "there were no events to balance: check the period, --by and what else selects them")
+	}
+	nobody := 0
+	if r.Report != nil {
+		for _, g := range r.Report.Groups {
+			if g.Value.Endpoint == "" {
+				nobody += g.Value.Events
+			}
+		}
+	}
+	if nobody > 0 {
+		out = append(out, fmt.Sprintf("%d of %s went to no endpoint that was looked at: nothing of their delivery is checked",
+			nobody, plural(r.Totals.Events, "event")))
+	}
+	if r.To.After(r.CreatedAt) {
+		out = append(out, "the period is not over before "+output.Time(r.To)+": what comes until then is not in it")
+	}
+	return out
 }
 
 func amountsText(amounts []reconcile.Amount) string {

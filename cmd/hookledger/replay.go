@@ -96,6 +96,7 @@ func newReplayList(a *app, r *remote) *cobra.Command {
 		}}
 	l.flags(c.Flags())
 	filterFlag(c, filter, "status", "only planned, running, paused, completed or cancelled ones")
+	choices(c, "status", "planned", "running", "paused", "completed", "cancelled")
 	return c
 }
 

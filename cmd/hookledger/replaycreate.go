@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -82,6 +83,8 @@ digest, whatever comes meanwhile.`,
 	flags.StringVar(&f.failuresOf, "failures-of", "", "that this replay could not deliver")
 	flags.StringVar(&f.to, "to", "", "the endpoint that gets them (default: those that they went to)")
 	flags.StringVar(&f.match, "match", "", "then: as they were routed (the default); now: as the endpoints subscribe today")
+	choices(c, "status", recordedStatuses...)
+	choices(c, "match", "then", "now")
 	f.pace(flags)
 	return c
 }
@@ -171,7 +174,7 @@ func (a *app) createReplay(ctx context.Context, r *remote, f *replaying) error {
 	}
 	var out apiclient.Item[apiclient.Replay]
 	if err := c.Post(ctx, "/v1/replays", body, &out); err != nil {
-		return err
+		return f.nobody(err)
 	}
 	if f.dryRun {
 		if err := output.One(a.printer, replayColumns(), out.Raw, out.Value); err != nil {
@@ -185,6 +188,22 @@ func (a *app) createReplay(ctx context.Context, r *remote, f *replaying) error {
 		return nil
 	}
 	return a.replayMade(ctx, c, out, f.watch)
+}
+
+// nobody adds to the refusal of a replay that nobody would get how an endpoint is named that does.
+func (f *replaying) nobody(err error) error {
+	var p *apiclient.Problem
+	if f.to != "" || !errors.As(err, &p) {
+		return err
+	}
+	switch p.Code {
+	case "replay_has_no_target":
+		p.Fix = "name another endpoint that gets it with --to, or enable them"
+	case matchesNothing:
+		p.Fix = "widen it; what was routed to nobody goes to who subscribes to it today with --match now, to one of them " +
+			"with --to ENDPOINT --match now"
+	}
+	return err
 }
 
 // showSample prints some pairs of a plan; other formats hold them already.

@@ -68,6 +68,7 @@ Requests go to public addresses only; --allow-cidr adds networks of yours, and -
 	flags.StringSliceVar(&f.allowCIDR, "allow-cidr", nil,
 		"network that requests may go to although it is not public, on any port")
 	flags.UintSliceVar(&f.allowPort, "allow-port", nil, "narrow public addresses to these ports (default: any)")
+	flags.Lookup("allow-port").DefValue = "" // else help shows the empty list as a default
 	flags.BoolVar(&f.dev, "dev", false, "for development: requests may go to this machine")
 	flags.BoolVar(&f.deliver, "deliver", true,
 		"send; --deliver=false takes events in and keeps them due for a later start")
@@ -77,6 +78,8 @@ Requests go to public addresses only; --allow-cidr adds networks of yours, and -
 	f.traces.add(c)
 	flags.StringVar(&f.logFormat, "log-format", "text", "text or json")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
+	choices(c, "log-format", "text", "json")
+	choices(c, "log-level", "debug", "info", "warn", "error")
 	flags.StringVar(&f.cpuProfile, "cpu-profile", "", "file for where the CPU time went, for go tool pprof")
 	asSetting(flags, "data-dir", "listen", "admin-listen", "tls-cert", "tls-key", "allow-cidr", "allow-port", "dev",
 		"deliver",

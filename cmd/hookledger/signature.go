@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -125,18 +126,24 @@ type verdict struct {
 }
 
 func newSignatureVerify(a *app) *cobra.Command {
-	s := &signing{}
+	s, r, attempt := &signing{}, &remote{}, ""
 	c := &cobra.Command{Use: "verify [FILE | -]", Short: "Check a body against the three headers that came with it",
 		Long: `Check a body against the three headers that came with it. The exit code is 5 if it does not verify.
 
 A timestamp may be 300 s away from now, either way; --at checks against another time than now. One signature that
 matches one of the secrets is enough; one of the scheme v1a is checked with the endpoint's public key (whpk_...),
-which hookledger endpoint keys shows.`,
+which hookledger endpoint keys shows.
+
+--attempt takes body and headers from the ledger: it checks what was sent, as of the time when it was signed.`,
 		Example: `  hookledger signature verify --id msg_1 --timestamp 1614265330 --signature v1,g0hM9... body.json
   hookledger signature verify --secret whpk_... --id msg_1 \
-    --timestamp 1614265330 --signature v1a,hnO3... body.json`,
+    --timestamp 1614265330 --signature v1a,hnO3... body.json
+  hookledger signature verify --secret-file secret.txt --attempt att_01KP8Z6Y3S4V5W6X7Y8Z9A0B1C`,
 		Args: oneFile,
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := s.toVerify(attempt, args); err != nil {
+				return err
+			}
 			secret, err := a.neededSecret(s)
 			if err != nil {
 				return err
@@ -146,14 +153,19 @@ which hookledger endpoint keys shows.`,
 				return err
 			}
 			at := now()
+			var body []byte
+			if attempt != "" {
+				body, at, err = a.sent(cmd, r, attempt, s)
+			} else {
+				body, err = a.readInput(fileOrStdin(args), "the body")
+			}
+			if err != nil {
+				return err
+			}
 			if s.at != "" {
 				if at, err = time.Parse(time.RFC3339, s.at); err != nil {
 					return usage("--at is no time", "write it like 2026-02-01T15:04:05Z")
 				}
-			}
-			body, err := a.readInput(fileOrStdin(args), "the body")
-			if err != nil {
-				return err
 			}
 			v := verdict{Verified: true}
 			bad := domain.Verify(keys, s.id, s.timestamp, s.signatures, body, at)
@@ -176,8 +188,60 @@ which hookledger endpoint keys shows.`,
 	c.Flags().StringVar(&s.timestamp, "timestamp", "", "webhook-timestamp")
 	c.Flags().StringVar(&s.signatures, "signature", "", "webhook-signature")
 	c.Flags().StringVar(&s.at, "at", "", "check as if it were this time (RFC 3339; default now)")
-	required(c, "id", "timestamp", "signature")
-	return c
+	c.Flags().StringVar(&attempt, "attempt", "", "check what this attempt sent, as the ledger has it")
+	for _, name := range []string{"id", "timestamp", "signature"} {
+		c.MarkFlagsMutuallyExclusive("attempt", name)
+	}
+	return withRemote(c, r)
+}
+
+// toVerify refuses what can't be checked: some of the headers without the others, or an attempt and another body.
+func (s *signing) toVerify(attempt string, args []string) error {
+	if attempt != "" {
+		if len(args) > 0 {
+			return usage("an attempt and a FILE were both given", "leave out one of them")
+		}
+		return nil
+	}
+	var missing []string
+	for name, value := range map[string]string{"--id": s.id, "--timestamp": s.timestamp, "--signature": s.signatures} {
+		if value == "" {
+			missing = append(missing, name)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	slices.Sort(missing)
+	return usage(strings.Join(missing, ", ")+" must be given",
+		"give the three headers that came with the body, or --attempt ID for what the ledger has")
+}
+
+// sent is the body that an attempt sent, and when it was signed; it puts its headers into s.
+func (a *app) sent(cmd *cobra.Command, r *remote, id string, s *signing) ([]byte, time.Time, error) {
+	t, err := a.attempt(cmd, r, id)
+	if err == nil {
+		err = requestThere(&t.Value)
+	}
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	for _, h := range t.Value.Request.Headers {
+		switch strings.ToLower(h.Name) {
+		case "webhook-id":
+			s.id = h.Value
+		case "webhook-timestamp":
+			s.timestamp = h.Value
+		case "webhook-signature":
+			s.signatures = h.Value
+		}
+	}
+	signed, err := strconv.ParseInt(s.timestamp, 10, 64)
+	if err != nil || s.signatures == "" {
+		return nil, time.Time{}, domain.Refuse(domain.KindInvalid, "no_signature", "this attempt sent no signature",
+			"only webhooks are signed; see what was sent with: hookledger attempt get "+id)
+	}
+	return []byte(t.Value.Request.Body), time.Unix(signed, 0), nil
 }
 
 func oneFile(cmd *cobra.Command, got []string) error {

@@ -175,8 +175,9 @@ func (d Delivery) WhyCancelled() string {
 
 // Held is why a delivery is held.
 type Held struct {
-	Reason string    `json:"reason"`
-	Since  time.Time `json:"since"`
+	Reason string     `json:"reason"`
+	Since  time.Time  `json:"since"`
+	Until  *time.Time `json:"-"` // as the endpoint's health says: when it ends by itself
 }
 
 // Waits is what it waits for, where it is neither held nor in flight.
