@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	"hookledger/domain"
 )
@@ -27,7 +28,7 @@ func TestTheLogSaysWhoChangedWhat(t *testing.T) {
 	s.call(key, "POST", "/v1/deliveries/"+d[0].ID+"/cancel", map[string]any{"reason": "CANARY"}).want(200, "")
 	made := into[map[string]any](s.call(key, "POST", "/v1/api-keys", map[string]any{"role": "producer"}).want(201, ""))
 
-	log := s.log.String()
+	log := s.logged(`"type":"KeyIssued"`)
 	by := ""
 	var types []string
 	for line := range strings.Lines(log) {
@@ -54,4 +55,19 @@ func TestTheLogSaysWhoChangedWhat(t *testing.T) {
 			t.Errorf("%q is in the log, or was never made:\n%s", hidden, log)
 		}
 	}
+}
+
+// logged gives the log once a line with the text is there: who writes it goes on by himself.
+func (s *stack) logged(text string) string {
+	s.t.Helper()
+	tick := time.NewTicker(questionEvery)
+	defer tick.Stop()
+	for range questions {
+		if log := s.log.String(); strings.Contains(log, text) {
+			return log
+		}
+		<-tick.C
+	}
+	s.t.Fatalf("no %s in the log:\n%s", text, s.log)
+	return ""
 }

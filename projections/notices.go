@@ -17,6 +17,8 @@ const (
 	noticeEvery = 10 * time.Second
 	// maxNotices bounds what is counted apart; what is over is counted together.
 	maxNotices = 10_000
+	// maxLines bounds the lines that wait for the log.
+	maxLines = 1024
 )
 
 // notices are what the log says of records as they are folded: deliveries that are exhausted, endpoints that come to
@@ -27,8 +29,19 @@ type notices struct {
 	now   func() time.Time
 	since time.Time
 
+	// lines wait for the log, which may stand still: who reads it has stopped, or its disk is slow. The fold that they
+	// come from waits for nothing.
+	lines chan notice
+
 	mu      sync.Mutex
 	counted map[noticeKey]*counted // guarded by mu, as what it holds
+	lost    int                    // lines for which there was no room; guarded by mu
+}
+
+type notice struct {
+	level slog.Level
+	says  string
+	attrs []slog.Attr
 }
 
 // noticeKey is what one line a minute is for.
@@ -46,7 +59,8 @@ type counted struct {
 }
 
 func newNotices(log *slog.Logger, now func() time.Time) *notices {
-	return &notices{log: log, now: now, since: now(), counted: map[noticeKey]*counted{}}
+	return &notices{log: log, now: now, since: now(), lines: make(chan notice, maxLines),
+		counted: map[noticeKey]*counted{}}
 }
 
 // news is what a record changed in an endpoint's health.
@@ -139,7 +153,8 @@ func (n *notices) changed(r *domain.Record) {
 	case *domain.DeliveryScheduled: // by whoever does one of these first
 		return
 	}
-	n.write(slog.LevelInfo, noticeKey{by: r.Actor.ID, says: "a key changed something"}, attrs)
+	key := noticeKey{by: r.Actor.ID, says: "a key changed something"}
+	n.enqueue(notice{slog.LevelInfo, key.says, append(key.ids(), attrs...)})
 }
 
 // say writes a line, or counts it where there was one of its kind just now.
@@ -147,6 +162,7 @@ func (n *notices) say(key noticeKey, level slog.Level, attrs ...slog.Attr) {
 	now := n.now()
 	n.mu.Lock()
 	c := n.counted[key]
+	attrs = append(key.ids(), attrs...)
 	if c == nil && len(n.counted) >= maxNotices {
 		key = noticeKey{says: key.says}
 		c = n.counted[key]
@@ -159,7 +175,32 @@ func (n *notices) say(key noticeKey, level slog.Level, attrs ...slog.Attr) {
 	}
 	n.mu.Unlock()
 	if first {
-		n.write(level, key, attrs)
+		n.enqueue(notice{level, key.says, attrs})
+	}
+}
+
+func (n *notices) enqueue(l notice) {
+	select {
+	case n.lines <- l:
+	default:
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		n.lost++
+	}
+}
+
+// flush writes the lines that wait, and how many there was no room for.
+func (n *notices) flush() {
+	for len(n.lines) > 0 { // nobody else takes them meanwhile
+		n.write(<-n.lines)
+	}
+	n.mu.Lock()
+	lost := n.lost
+	n.lost = 0
+	n.mu.Unlock()
+	if lost > 0 {
+		n.write(notice{slog.LevelWarn, "lines are missing here: the log was not written as quickly as they came",
+			[]slog.Attr{slog.Int("times", lost)}})
 	}
 }
 
@@ -180,30 +221,37 @@ func (n *notices) sweep(all bool) {
 	}
 	n.mu.Unlock()
 	for key, c := range due {
-		n.write(c.level, key, append(c.last, slog.Int("times", c.more)))
+		n.write(notice{c.level, key.says, append(c.last, slog.Int("times", c.more))})
 	}
 }
 
-func (n *notices) write(level slog.Level, key noticeKey, attrs []slog.Attr) {
+// ids are what a line begins with.
+func (k noticeKey) ids() []slog.Attr {
 	var ids []slog.Attr
-	if key.endpoint.Endpoint != "" {
-		ids = append(ids, slog.String("tenant", key.endpoint.Tenant), slog.String("endpoint", key.endpoint.Endpoint))
+	if k.endpoint.Endpoint != "" {
+		ids = append(ids, slog.String("tenant", k.endpoint.Tenant), slog.String("endpoint", k.endpoint.Endpoint))
 	}
-	if key.by != "" {
-		ids = append(ids, slog.String("by", key.by))
+	if k.by != "" {
+		ids = append(ids, slog.String("by", k.by))
 	}
-	n.log.LogAttrs(context.Background(), level, key.says, append(ids, attrs...)...)
+	return ids
 }
 
-// run sweeps until ctx ends.
+func (n *notices) write(l notice) { n.log.LogAttrs(context.Background(), l.level, l.says, l.attrs...) }
+
+// run writes lines, and sweeps, until ctx ends.
 func (n *notices) run(ctx context.Context) error {
 	tick := time.NewTicker(noticeEvery)
 	defer tick.Stop()
 	for {
 		select {
+		case l := <-n.lines:
+			n.write(l)
 		case <-tick.C:
+			n.flush()
 			n.sweep(false)
 		case <-ctx.Done():
+			n.flush()
 			n.sweep(true)
 			return ctx.Err()
 		}

@@ -2,8 +2,11 @@ package projections
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"slices"
 	"strings"
@@ -54,6 +57,7 @@ func TestSemantics_TheLogSaysWhatBecameOfEndpoints(t *testing.T) {
 	}
 	says := func(want ...string) {
 		t.Helper()
+		p.live.notices.flush()
 		if got := logged(t, &log); !slices.Equal(got, want) {
 			t.Errorf("the log says\n%s\nnot\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 		}
@@ -88,6 +92,7 @@ func TestSemantics_TheLogSaysWhatBecameOfEndpoints(t *testing.T) {
 	}
 
 	failed(1)
+	p.live.notices.flush()
 	log.Reset()
 	l.pass(time.Second)
 	again, err := Open(t.Context(), Config{Dir: t.TempDir(), Store: l, Now: l.now,
@@ -96,6 +101,7 @@ func TestSemantics_TheLogSaysWhatBecameOfEndpoints(t *testing.T) {
 		t.Fatal(err)
 	}
 	follow(t, l, again)
+	again.live.notices.flush()
 	says()
 	if err := again.Close(); err != nil {
 		t.Fatal(err)
@@ -114,9 +120,42 @@ func TestNoticesAreBounded(t *testing.T) {
 	if len(n.counted) != maxNotices+1 {
 		t.Errorf("%d are counted", len(n.counted))
 	}
+	n.flush()
+	if got := log.String(); !strings.Contains(got, fmt.Sprintf(`"times":%d`, maxNotices+1-maxLines)) ||
+		strings.Count(got, "\n") != maxLines+1 {
+		t.Errorf("of lines for which there is no room it says %s", got[strings.LastIndex(got[:len(got)-1], "\n")+1:])
+	}
 	log.Reset()
 	n.sweep(true)
-	if got := log.String(); !strings.Contains(got, `"times":499`) || strings.Count(got, "\n") != 1 {
+	if got := log.String(); !strings.Contains(got, `"times":499`) || strings.Count(got, "\n") != 1 ||
+		!strings.Contains(got, fmt.Sprintf(`"endpoint":"%d"`, maxNotices+499)) {
 		t.Errorf("what is over is said as %s", got)
+	}
+}
+
+// stuck is a log that nobody reads.
+type stuck struct {
+	slog.Handler
+	end chan struct{}
+}
+
+func (s *stuck) Handle(context.Context, slog.Record) error { <-s.end; return nil }
+
+// A log that nobody reads any more holds up no fold: deliveries go on.
+func TestNoticesWaitForNoLog(t *testing.T) {
+	t.Parallel()
+	log := &stuck{slog.NewJSONHandler(io.Discard, nil), make(chan struct{})}
+	l := newFakeLedger()
+	n := newNotices(slog.New(log), l.now)
+	ctx, end := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- n.run(ctx) }()
+	for i := range 2 * maxLines {
+		n.say(noticeKey{endpoint: domain.EndpointKey{Tenant: ten, Endpoint: fmt.Sprint(i)}, says: "x"}, slog.LevelWarn)
+	}
+	end()
+	close(log.end)
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Error(err)
 	}
 }
