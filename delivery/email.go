@@ -113,7 +113,7 @@ func (email) send(parent context.Context, s *sender, p *prepared) (r *result) {
 			r.code = domain.CodeInternal
 		}
 		t.close()
-		r.redact(loginSecrets(p.target)...)
+		r.redact(newRedactor(loginSecrets(p.target)...))
 	}()
 	reply, err := t.deliver(ctx)
 	if no := (*smtpReply)(nil); errors.As(err, &no) {

@@ -22,40 +22,54 @@ const (
 	redacted = "[redacted]"
 )
 
-// redact takes secrets out of all that is recorded of the answer, should the other side have repeated them.
-func (r *result) redact(secrets ...domain.Secret) {
+// redactor knows the secrets of a target, as they may be repeated. It is for any number of goroutines; nil knows none.
+type redactor struct {
+	values []string
+	clean  *strings.Replacer
+}
+
+func newRedactor(secrets ...domain.Secret) *redactor {
 	values := spellings(secrets)
 	if len(values) == 0 {
-		return
+		return nil
 	}
 	pairs := make([]string, 0, 2*len(values))
 	for _, v := range values {
 		pairs = append(pairs, v, redacted)
 	}
-	clean := strings.NewReplacer(pairs...)
-	if r.err != nil && standsIn(r.err.Error(), values) {
-		r.err = errors.New(clean.Replace(r.err.Error()))
+	return &redactor{values, strings.NewReplacer(pairs...)}
+}
+
+// redact takes secrets out of all that is recorded of the answer, should the other side have repeated them.
+func (r *result) redact(of *redactor) {
+	if of == nil {
+		return
+	}
+	if r.err != nil && standsIn(r.err.Error(), of.values) {
+		r.err = errors.New(of.clean.Replace(r.err.Error()))
 	}
 	for _, header := range r.header {
 		for i := range header {
-			header[i] = clean.Replace(header[i])
+			if standsIn(header[i], of.values) {
+				header[i] = of.clean.Replace(header[i])
+			}
 		}
 	}
 	if r.body != nil {
-		r.redactBody(values, clean)
+		r.redactBody(of)
 	}
 }
 
-func (r *result) redactBody(values []string, clean *strings.Replacer) {
+func (r *result) redactBody(of *redactor) {
 	text := string(r.body.b)
 	cut := 0
 	if r.truncated {
-		cut = begunAtTheEnd(text, values)
+		cut = begunAtTheEnd(text, of.values)
 	}
-	if cut == 0 && !standsIn(text, values) {
+	if cut == 0 && !standsIn(text, of.values) {
 		return
 	}
-	text = clean.Replace(text[:len(text)-cut])
+	text = of.clean.Replace(text[:len(text)-cut])
 	if cut > 0 {
 		text += redacted
 	}
@@ -81,7 +95,8 @@ func spellings(secrets []domain.Secret) []string {
 			enc.SetEscapeHTML(escapeHTML)
 			if enc.Encode(value) == nil { // a string is always written
 				quoted := bytes.TrimSuffix(written.Bytes(), []byte("\n"))
-				out = append(out, string(quoted[1:len(quoted)-1]))
+				inside := string(quoted[1 : len(quoted)-1])
+				out = append(out, inside, strings.ReplaceAll(inside, "/", `\/`)) // some write a slash so
 			}
 		}
 	}
@@ -93,7 +108,8 @@ func standsIn(text string, values []string) bool {
 	return slices.ContainsFunc(values, func(v string) bool { return strings.Contains(text, v) })
 }
 
-// begunAtTheEnd is how much of the text's end is the beginning of a value, whose rest was cut off.
+// begunAtTheEnd is how much of the text's end is the beginning of a value, whose rest was cut off: 0 where it is the
+// end of one that stands there whole.
 func begunAtTheEnd(text string, values []string) int {
 	longest := 0
 	for _, v := range values {
@@ -103,25 +119,31 @@ func begunAtTheEnd(text string, values []string) int {
 			}
 		}
 	}
+	begin := len(text) - longest
+	for _, v := range values {
+		if strings.Contains(text[max(0, begin-len(v)+1):min(len(text), begin+len(v)-1)], v) {
+			return 0
+		}
+	}
 	return longest
 }
 
-// hide has the value of a header redacted, of Authorization the credentials without their scheme, and of a login what
-// it says.
-func (x *demands) hide(name, value string) {
+// hidden is what is redacted of the value of a header: all of it, of Authorization the credentials without their scheme
+// too, and of a login what it says.
+func hidden(name, value string) []domain.Secret {
 	if len(value) < leastRedacted {
-		return
+		return nil
 	}
-	x.hidden = append(x.hidden, domain.NewSecret(value))
+	out := []domain.Secret{domain.NewSecret(value)}
 	scheme, credentials, ok := strings.Cut(value, " ")
 	if !ok || name != domain.HeaderAuthorization || len(credentials) < leastRedacted {
-		return
+		return out
 	}
-	x.hidden = append(x.hidden, domain.NewSecret(credentials))
+	out = append(out, domain.NewSecret(credentials))
 	login, err := base64.StdEncoding.DecodeString(credentials)
 	if err != nil || !strings.EqualFold(scheme, "Basic") {
-		return
+		return out
 	}
 	_, password, _ := strings.Cut(string(login), ":")
-	x.hidden = append(x.hidden, domain.NewSecret(string(login)), domain.NewSecret(password))
+	return append(out, domain.NewSecret(string(login)), domain.NewSecret(password))
 }

@@ -131,13 +131,16 @@ func TestRedact(t *testing.T) {
 		"a b c":                            "a b c",
 		"":                                 "",
 		"cut off: 12345678tail&re":         "cut off: [redacted]",
+		`{"h":"abcd\/efgh"}`:               `{"h":"[redacted]"}`,
+		"cut off: test-key-test":           "cut off: [redacted]",
 		"cut off: 1234":                    "cut off: [redacted]",
 		"cut off: 123":                     "cut off: 123",
 	} {
 		r := &result{body: newBuffer(), truncated: strings.HasPrefix(body, "cut off")}
 		r.body.b = append(r.body.b, body...)
-		r.redact(domain.NewSecret("12345678"), domain.NewSecret("12345678tail&rest"), domain.NewSecret(`quo"te<d`),
-			domain.NewSecret("b"))
+		r.redact(newRedactor(domain.NewSecret("12345678"), domain.NewSecret("12345678tail&rest"),
+			domain.NewSecret(`quo"te<d`), domain.NewSecret("abcd/efgh"), domain.NewSecret("test-key-test"),
+			domain.NewSecret("b")))
 		if string(r.body.b) != want {
 			t.Errorf("%q became %q, want %q", body, r.body.b, want)
 		}
@@ -161,7 +164,7 @@ func TestARedactedAnswerIsNoLongerThanAnother(t *testing.T) {
 	t.Parallel()
 	r := &result{body: newBuffer()}
 	r.body.b = append(r.body.b, strings.Repeat("12345678", domain.MaxResponseContent/8)...)
-	r.redact(domain.NewSecret("12345678"))
+	r.redact(newRedactor(domain.NewSecret("12345678")))
 	if len(r.body.b) != domain.MaxResponseContent || !r.truncated || strings.Contains(string(r.body.b), "1") {
 		t.Errorf("%d bytes, truncated %v: %.20s", len(r.body.b), r.truncated, r.body.b)
 	}

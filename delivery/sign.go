@@ -59,7 +59,7 @@ func signingError(err error) error {
 type demands struct {
 	headers []domain.Header // as recorded: what stands for a value is its reference
 	values  []string        // as sent, in the order of headers
-	hidden  []domain.Secret // what of the values is redacted, should the receiver repeat it
+	redact  *redactor       // of the values, should the receiver repeat them
 	legacy  *domain.LegacySigning
 	secret  []byte // of legacy
 	wire    *ownWire
@@ -74,11 +74,12 @@ func (d *Delivery) demandsOf(ctx context.Context, c *domain.EndpointConfig) (*de
 		return nil, nil
 	}
 	out := &demands{legacy: c.Legacy}
+	var secrets []domain.Secret
 	add := func(name string, ref domain.VaultRef) error {
 		value, err := d.secret(ctx, ref, "the value of the header "+name)
 		out.headers = append(out.headers, domain.Header{Name: name, Value: ref.String()})
 		out.values = append(out.values, value)
-		out.hide(name, value)
+		secrets = append(secrets, hidden(name, value)...)
 		return err
 	}
 	for _, h := range c.Headers {
@@ -109,6 +110,7 @@ func (d *Delivery) demandsOf(ctx context.Context, c *domain.EndpointConfig) (*de
 		}
 		out.wire = d.sender.ownWire(c.ClientCert.Pair.KeyID, &pair.Certificate)
 	}
+	out.redact = newRedactor(secrets...)
 	return out, nil
 }
 

@@ -119,7 +119,7 @@ func utf16Length(s string) (n int) {
 func (telegram) send(ctx context.Context, s *sender, p *prepared) *result {
 	p.setHeaders(0)
 	r := s.send(ctx, p)
-	r.redact(p.target.secret)
+	r.redact(newRedactor(p.target.secret))
 	return r
 }
 

@@ -39,7 +39,7 @@ func (webhook) send(ctx context.Context, s *sender, p *prepared) *result {
 	}
 	r := s.send(ctx, p)
 	if x := p.target.demands; x != nil {
-		r.redact(x.hidden...)
+		r.redact(x.redact)
 	}
 	return r
 }

@@ -41,7 +41,8 @@ func (s *stack) attempt(tenant, event, endpoint, delivery string) string {
 	stamp.Base = ulid.Make()
 	sealed := s.seal(vault.Place{Tenant: tenant, Stream: stream, Record: stamp.Base, Type: "ResponseReceived"},
 		domain.ResponseContent{Headers: []domain.Header{{Name: "Server", Value: "test"},
-			{Name: "Location", Value: "https://www.example.com/hook?token=capability"}}, Body: []byte("thanks")})
+			{Name: "Location", Value: "https://www.example.com/hook?token=capability"},
+			{Name: "Location", Value: "/login?next=hook%3Ftoken%3Dcapability"}}, Body: []byte("thanks")})
 	closed := d.Finish(domain.Outcome{Stamp: stamp, Attempt: id, Response: &domain.ResponseReceived{Status: 200,
 		Content: sealed, RemoteAddr: "203.0.113.7:443", Timings: domain.Timings{Total: 1500}}})
 	if _, err := s.store.Append(s.t.Context(), stream, done.Revision, closed); err != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"html"
 	"net/url"
 	"slices"
 	"strconv"
@@ -267,7 +268,8 @@ func (a *api) addRequest(ctx context.Context, c *caller, out *Attempt, started *
 // leastHidden is the shortest path, in bytes, that is looked for in an answer: a shorter one is no capability.
 const leastHidden = 8
 
-// hiddenParts are the path and the query of a configuration's URL, as they may be repeated.
+// hiddenParts are the path and the query of a configuration's URL, as they may be repeated: with its first slash or
+// without, in another URL, in JSON, or in a page.
 func (a *api) hiddenParts(ctx context.Context, cfg *domain.EndpointConfig, p vault.Place) ([]string, error) {
 	content, err := a.openEndpoint(ctx, cfg, p)
 	if errors.Is(err, vault.ErrErased) {
@@ -280,9 +282,15 @@ func (a *api) hiddenParts(ctx context.Context, cfg *domain.EndpointConfig, p vau
 	if err != nil {
 		return nil, nil // nothing was ever sent there
 	}
-	parts := []string{u.EscapedPath(), u.Path, u.RawQuery}
-	slices.SortFunc(parts, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
-	return slices.DeleteFunc(parts, func(s string) bool { return len(s) < leastHidden }), nil
+	var parts []string
+	for _, p := range []string{u.EscapedPath(), u.Path, u.RawQuery} {
+		for _, p := range []string{p, strings.TrimPrefix(p, "/")} {
+			parts = append(parts, p, url.QueryEscape(p), strings.ReplaceAll(p, "/", `\/`), html.EscapeString(p))
+		}
+	}
+	parts = slices.DeleteFunc(parts, func(s string) bool { return len(s) < leastHidden })
+	slices.SortFunc(parts, func(a, b string) int { return cmp.Or(cmp.Compare(len(b), len(a)), cmp.Compare(a, b)) })
+	return slices.Compact(parts), nil
 }
 
 // hideURL takes what the caller may not see of the URL out of what came back: servers repeat it in what they say of a

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"net/http"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -95,6 +96,13 @@ var streams = []string{"list-records", "feed-events"}
 
 // IsStream says whether a path's answers may go on for as long as their reader likes: an orderly end does not wait for
 // them, and their readers resume.
-func IsStream(path string) bool {
-	return slices.ContainsFunc(streams, func(id string) bool { return routeOf(id).path == path })
-}
+func IsStream(path string) bool { return slices.Contains(streamPaths(), path) }
+
+// streamPaths is asked at each request.
+var streamPaths = sync.OnceValue(func() []string {
+	var paths []string
+	for _, id := range streams {
+		paths = append(paths, routeOf(id).path)
+	}
+	return paths
+})
