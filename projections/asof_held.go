@@ -23,12 +23,23 @@ func (m *moment) endpoint(ctx context.Context, tenant, id string) (*endpointThen
 	if then := m.endpoints[id]; then != nil {
 		return then, nil
 	}
+	then, err := m.p.endpointThen(ctx, tenant, id, m.cut)
+	if err != nil {
+		return nil, err
+	}
+	m.endpoints[id] = then
+	return then, nil
+}
+
+// endpointThen folds an endpoint's configuration from its stream, which can be read also for a position that is no
+// record's.
+func (p *Projections) endpointThen(ctx context.Context, tenant, id string, cut Cut) (*endpointThen, error) {
 	then, e := &endpointThen{}, domain.Endpoint{}
-	for r, err := range m.p.cfg.Store.ReadStream(ctx, domain.EndpointStream(tenant, id), 0) {
+	for r, err := range p.cfg.Store.ReadStream(ctx, domain.EndpointStream(tenant, id), 0) {
 		if err != nil {
 			return nil, fmt.Errorf("read the stream of endpoint %s: %w", id, err)
 		}
-		if !m.cut.holds(r) {
+		if !cut.holds(r) {
 			break
 		}
 		e.Evolve(r)
@@ -45,7 +56,6 @@ func (m *moment) endpoint(ctx context.Context, tenant, id string) (*endpointThen
 		}
 	}
 	then.disabled = e.Disabled && !e.Removed
-	m.endpoints[id] = then
 	return then, nil
 }
 
@@ -148,14 +158,15 @@ func (m *moment) line(ctx context.Context, tenant, endpoint string, then *endpoi
 	return nil
 }
 
-// blockedAt is what an ordered endpoint's others waited behind at a cut.
+// blockedAt is what an ordered endpoint's others waited behind at a cut. Where nobody waits, it does not ask the ledger
+// what stands around the cut: a store may refuse that for a position that is no record's.
 func (p *Projections) blockedAt(ctx context.Context, tenant, endpoint string, cut Cut) (Blocked, error) {
-	m, err := p.moment(ctx, cut)
-	if err != nil {
+	then, err := p.endpointThen(ctx, tenant, endpoint, cut)
+	if err != nil || !then.order.wait {
 		return Blocked{}, err
 	}
-	then, err := m.endpoint(ctx, tenant, endpoint)
-	if err != nil || !then.order.wait {
+	m, err := p.moment(ctx, cut)
+	if err != nil {
 		return Blocked{}, err
 	}
 	err = m.line(ctx, tenant, endpoint, then)
