@@ -110,12 +110,15 @@ func (b *batchSender) run(ctx context.Context, first, second []byte, err error) 
 	if errors.Is(err, io.EOF) {
 		err = nil
 	}
-	repair := ""
-	if err != nil && sendErr == nil { // sent again as it is, it would end here again
-		repair = fmt.Sprintf("repair event %d, then ", b.events.n+1)
-	}
-	if err = errors.Join(sendErr, err); err != nil {
-		err = errors.Join(err, b.brokeOff(err, repair))
+	switch {
+	case sendErr == nil && err == nil:
+	case sendErr == nil && errors.Is(err, errOpenArray): // nothing is left to go on with
+		b.a.note("sent all %s; the array lacks its ]", plural(b.before, "event"))
+	case sendErr == nil: // sent again as it is, it would end here again
+		err = errors.Join(err, b.brokeOff(err, fmt.Sprintf("repair event %d, then ", b.events.n+1)))
+	default:
+		err = errors.Join(sendErr, err)
+		err = errors.Join(err, b.brokeOff(err, ""))
 	}
 	return errors.Join(err, b.finish())
 }

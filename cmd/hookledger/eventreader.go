@@ -42,13 +42,20 @@ func newEventReader(in io.Reader) (*eventReader, error) {
 	return &eventReader{dec: json.NewDecoder(buffered)}, nil
 }
 
+// errOpenArray ends an input that is whole but for its last bracket, or that was cut off between two events.
+var errOpenArray = usage("the array of events does not end", "close it with ]")
+
 // next gives the next event exactly as it stands, and io.EOF behind the last.
 func (r *eventReader) next() ([]byte, error) {
 	if r.array && !r.dec.More() {
-		if _, err := r.dec.Token(); err != nil {
-			return nil, usage("the array of events does not end", "close it with ]")
+		_, err := r.dec.Token()
+		switch {
+		case err == nil:
+			return nil, io.EOF
+		case errors.Is(err, io.EOF):
+			return nil, errOpenArray
 		}
-		return nil, io.EOF
+		return nil, r.malformed(err)
 	}
 	var raw json.RawMessage
 	err := r.dec.Decode(&raw)
@@ -56,11 +63,14 @@ func (r *eventReader) next() ([]byte, error) {
 		return nil, io.EOF
 	}
 	if err != nil {
-		return nil, usage(fmt.Sprintf("event %d is no JSON: %v", r.n+1, err),
-			"write one JSON object a line, or an array of them")
+		return nil, r.malformed(err)
 	}
 	r.n++
 	return raw, nil
+}
+
+func (r *eventReader) malformed(err error) error {
+	return usage(fmt.Sprintf("event %d is no JSON: %v", r.n+1, err), "write one JSON object a line, or an array of them")
 }
 
 // behind leaves out n events, and gives the next one.
