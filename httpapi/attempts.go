@@ -296,6 +296,9 @@ func (a *api) hiddenParts(ctx context.Context, cfg *domain.EndpointConfig, p vau
 // hideURL takes what the caller may not see of the URL out of what came back: servers repeat it in what they say of a
 // path they don't know, or where they redirect.
 func (out *Attempt) hideURL() {
+	if len(out.hidden) == 0 {
+		return
+	}
 	hide := func(s string) string {
 		for _, part := range out.hidden {
 			s = strings.ReplaceAll(s, part, hiddenPath)
@@ -306,7 +309,7 @@ func (out *Attempt) hideURL() {
 		f.Message = hide(f.Message)
 	}
 	res := out.Response
-	if res == nil || len(out.hidden) == 0 {
+	if res == nil {
 		return
 	}
 	res.Body = hide(res.Body)

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
-	"time"
 
 	"hookledger/domain"
 )
@@ -60,14 +59,9 @@ func TestTheLogSaysWhoChangedWhat(t *testing.T) {
 // logged gives the log once a line with the text is there: who writes it goes on by himself.
 func (s *stack) logged(text string) string {
 	s.t.Helper()
-	tick := time.NewTicker(questionEvery)
-	defer tick.Stop()
-	for range questions {
-		if log := s.log.String(); strings.Contains(log, text) {
-			return log
-		}
-		<-tick.C
+	log := ""
+	if !answered(func() bool { log = s.log.String(); return strings.Contains(log, text) }) {
+		s.t.Fatalf("no %s in the log:\n%s", text, log)
 	}
-	s.t.Fatalf("no %s in the log:\n%s", text, s.log)
-	return ""
+	return log
 }

@@ -77,17 +77,24 @@ const (
 // eventually repeats a read until it is as the test wants it: who decides what is sent is not this goroutine.
 func (s *stack) eventually(key, delivery string, as func(*Waits) bool) *Waits {
 	s.t.Helper()
+	var last *Waits
+	if !answered(func() bool { last = s.waits(key, delivery); return as(last) }) {
+		s.t.Fatalf("it waits for %+v", last)
+	}
+	return last
+}
+
+// answered asks again and again, with a pause between, and says whether the answer was yes in the end.
+func answered(ask func() bool) bool {
 	tick := time.NewTicker(questionEvery)
 	defer tick.Stop()
-	var last *Waits
 	for range questions {
-		if last = s.waits(key, delivery); as(last) {
-			return last
+		if ask() {
+			return true
 		}
 		<-tick.C
 	}
-	s.t.Fatalf("it waits for %+v", last)
-	return nil
+	return false
 }
 
 // TestADeliverySaysWhatItWaitsFor: what waits for a limit says which, what stands in a line behind whom; what is under

@@ -130,15 +130,20 @@ func (p *Projections) allPausedReplays(ctx context.Context) (map[string]map[stri
 
 // condition is that a delivery that waits is held.
 func (h *held) condition(sb *sqlbuilder.SelectBuilder) string {
-	var paused []any
-	for id := range h.paused {
-		paused = append(paused, id)
-	}
-	ways := []string{sb.In("endpoint_id", h.disabled...), sb.In("replay", paused...)}
+	ways := []string{sb.In("endpoint_id", h.disabled...), sb.In("replay", h.pausedIDs()...)}
 	for endpoint, pos := range h.behind {
 		ways = append(ways, sb.And(sb.Equal("endpoint_id", endpoint), "line = 1", sb.GreaterThan("position", int64(pos))))
 	}
 	return sb.Or(append(ways, sb.And(sb.In("endpoint_id", h.gated...), sb.LessEqualThan("due_at", micros(h.now))))...)
+}
+
+// pausedIDs are the replays, as arguments of a query.
+func (h *held) pausedIDs() []any {
+	var ids []any
+	for id := range h.paused {
+		ids = append(ids, id)
+	}
+	return ids
 }
 
 func (h *held) none() bool { return len(h.disabled)+len(h.gated)+len(h.paused)+len(h.behind) == 0 }

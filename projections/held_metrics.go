@@ -43,10 +43,7 @@ func (p *Projections) countHeldOf(ctx context.Context, tenant string, h *held, o
 		out[reason] += n
 		return err
 	}
-	var paused []any
-	for id := range h.paused {
-		paused = append(paused, id)
-	}
+	paused := h.pausedIDs()
 	const due = "deliveries_due WHERE tenant = ? AND endpoint_id = ? AND due_at > 0"
 	unpaused := " AND replay NOT IN (" + marks(len(paused)) + ")"
 	for _, endpoint := range h.disabled {

@@ -53,12 +53,14 @@ func RunAgainst(ctx context.Context, cfg Config, other string) (*AgainstResult, 
 			{&out.Batch, mine.E2EBatchDPS, theirs.E2EBatchDPS},
 		} {
 			r.to.Each = append(r.to.Each, r.mine/r.theirs)
-			r.to.Median = median(r.to.Each)
 		}
 		last := func(r Ratios) float64 { return r.Each[i] }
 		cfg.Say("pair %d of %d: drained %.0f/s to %.0f/s (%.2f), end to end %.0f/s to %.0f/s (%.2f), in batches %.0f/s to "+
 			"%.0f/s (%.2f)", i+1, cfg.Runs, mine.DrainDPS, theirs.DrainDPS, last(out.Drain), mine.E2EDPS, theirs.E2EDPS,
 			last(out.E2E), mine.E2EBatchDPS, theirs.E2EBatchDPS, last(out.Batch))
+	}
+	for _, r := range []*Ratios{&out.Drain, &out.E2E, &out.Batch} {
+		r.Median = median(r.Each)
 	}
 	return out, nil
 }
